@@ -1,0 +1,1 @@
+"""The contract for the numbers that a training run logs."""
