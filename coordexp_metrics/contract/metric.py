@@ -98,7 +98,7 @@ class Metric(Expression):
 
     @cached_property
     def eval_key(self) -> str:
-        """The name in evaluation: the twin's, its own if it has no train form, or ``eval_`` + key."""
+        """The name in evaluation: the twin's, its own if it is eval-only, or ``eval_`` + key."""
         if self.eval_twin is not None:
             return self.eval_twin.key
         return self.key if self.eval_only else EVAL_PREFIX + self.key
