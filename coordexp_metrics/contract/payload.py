@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from types import MappingProxyType
 from typing import Any
 
 from .errors import Problem, safe_text
@@ -26,7 +25,6 @@ MAX_KEYS = 4096
 SECTIONS = frozenset(
     {"schema_version", "mode", "global_step", "metrics", "nonfinite", "coverage", "dataset"}
 )
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MISSING: Any = object()
 
 
@@ -48,10 +46,10 @@ class Payload:
     mode: Mode
     global_step: int
     metrics: Mapping[str, Any]
-    nonfinite: Mapping[str, str] = field(default=_NOTHING)
+    nonfinite: Mapping[str, str] = field(default_factory=dict)
     coverage: Mapping[str, Any] | None = None
     dataset: str | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -101,7 +99,7 @@ def open_envelope(payload: object) -> tuple[Payload | None, list[Problem]]:
         *mode_problems(sections.get("mode", _MISSING)),
         *step_problems(sections.get("global_step", _MISSING)),
         *metrics_problems(sections.get("metrics", _MISSING)),
-        *nonfinite_problems(sections.get("nonfinite", _NOTHING)),
+        *nonfinite_problems(sections.get("nonfinite")),
         *optional_problems(sections),
     ]
     if problems:
@@ -110,7 +108,7 @@ def open_envelope(payload: object) -> tuple[Payload | None, list[Problem]]:
         mode=sections["mode"],
         global_step=sections["global_step"],
         metrics=sections["metrics"],
-        nonfinite=sections.get("nonfinite") or _NOTHING,
+        nonfinite=sections.get("nonfinite") or {},
         coverage=sections.get("coverage"),
         dataset=sections.get("dataset"),
         extra={name: value for name, value in sections.items() if name not in SECTIONS},

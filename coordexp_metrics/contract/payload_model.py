@@ -35,7 +35,7 @@ def _refusing(problems: Callable[[object], list[Problem]]) -> PlainValidator:
 
     def check(found: object) -> object:
         for problem in problems(found):
-            raise PydanticCustomError(problem.code, "{why}", {"why": problem.message})  # type: ignore[arg-type]
+            raise PydanticCustomError(problem.code, "{why}", {"why": problem.message})
         return found
 
     return PlainValidator(check)

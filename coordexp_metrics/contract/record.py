@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from .metric import Mode
@@ -12,7 +11,6 @@ from .metric import Mode
 __all__ = ["NONFINITE", "Record"]
 
 NONFINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +35,14 @@ class Record:
     mode: Mode
     global_step: int
     metrics: Mapping[str, float]
-    nonfinite: Mapping[str, str] = field(default=_NOTHING)
+    nonfinite: Mapping[str, str] = field(default_factory=dict)
     seq: int | None = None
     time: float | None = None
     dataset: str | None = None
     coverage: Mapping[str, Any] | None = None
-    health: Mapping[str, float] = field(default=_NOTHING)
-    extra: Mapping[str, Any] = field(default=_NOTHING)
-    skipped: Mapping[str, str] = field(default=_NOTHING)
+    health: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[str, int] | None = None
 
     def values(self) -> dict[str, float]:
