@@ -47,12 +47,14 @@ class Plan:
 
     Attributes:
         names: what becomes of each key, and what the keys alone violate.
+        wire: the sinks' names of the keys that leave, in order.
         bounds: ranges to check.
         laws: laws to check.
         successions: laws that also need the record before.
     """
 
     names: Named
+    wire: tuple[str, ...]
     bounds: tuple[Bound, ...]
     laws: tuple[BoundLaw, ...]
     successions: tuple[Law, ...]
@@ -101,9 +103,11 @@ class Checker:
         """The plan for ``keys`` as they stand in a payload of ``mode``."""
         found = self._plans.get((mode, keys))
         if found is None:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            found = self._plans[mode, keys] = self._make(keys, mode)
+            found = self._make(keys, mode)
+            if "key.grammar" not in found.names.dropped.values():
+                if len(self._plans) >= MAX_PLANS:
+                    self._plans.clear()
+                self._plans[mode, keys] = found
         return found
 
     def check(
@@ -140,7 +144,8 @@ class Checker:
                 laws.append(BoundLaw(left, right, law))
             elif "previous(" in str(law) and any(k.key in names.where for k in law.left.leaves()):
                 successions.append(law)
-        return Plan(names, tuple(_bounds(names)), tuple(laws), tuple(successions))
+        wire = tuple(names.wire[position] for position in sorted(names.wire))
+        return Plan(names, wire, tuple(_bounds(names)), tuple(laws), tuple(successions))
 
 
 def _bounds(names: Named) -> Iterator[Bound]:
