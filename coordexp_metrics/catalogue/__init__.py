@@ -26,7 +26,7 @@ from .rollout_eval import EvalRollout
 from .stage1 import BaseCE, Stage1, Stage1CoordDiag
 from .tokens import TokenAccuracy, TokenTypes
 from .trainer import EvalSpeed, SupervisedTrainer, TrainerBasics, TrainerClock
-from .two_channel import ChannelB, ClosureSupervision, DropReasons, TwoChannel, Stage2, StrictDrop
+from .two_channel import ChannelB, ClosureSupervision, DropReasons, Stage2, StrictDrop, TwoChannel
 
 __all__ = [
     "CATALOGUE",

@@ -87,7 +87,9 @@ class Generation(
     """What became of each generated sample: its tokens, and whether it parsed and matched."""
 
     _samples = total("samples rolled out", unit=ROLLOUT, modes=BOTH)
-    _samples_with_prediction = total("rollouts with a valid predicted object", unit=ROLLOUT, modes=BOTH)
+    _samples_with_prediction = total(
+        "rollouts with a valid predicted object", unit=ROLLOUT, modes=BOTH
+    )
     _samples_with_match = total("rollouts with a supervised match", unit=ROLLOUT, modes=BOTH)
 
     gen_new_tokens_total = total(

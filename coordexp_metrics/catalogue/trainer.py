@@ -36,7 +36,7 @@ class TrainerBasics(Family, pattern="{name}", modes=("train",), emitted_by=(TRAN
     """Logged during training, and in the summary at its end."""
 
     grad_norm = mean(
-        "norm of the gradient before clipping", per=STEP, unit=OBJECTIVE, bounds=NOT_NEGATIVE
+        "norm of the gradient before clipping", per=STEP, unit=GRADIENT_NORM, bounds=NOT_NEGATIVE
     )
     learning_rate = agreed("step size of the first parameter group", bounds=NOT_NEGATIVE)
     loss_scale = agreed("factor on the loss in half precision", when=LOSS_SCALING)

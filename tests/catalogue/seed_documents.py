@@ -10,14 +10,14 @@ from pathlib import Path
 
 SEEDS = Path(__file__).parents[2].parent / "shared" / "seeds"
 KEY_REFERENCE = "metrics_and_losses.md"
-TOKEN_TYPES_DESIGN = "token_type_metrics_design.md"
+TYPES_DESIGN = "token_type_metrics_design.md"
 
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 def present() -> bool:
     """Whether the seed documents lie beside this checkout."""
-    return (SEEDS / KEY_REFERENCE).is_file() and (SEEDS / TOKEN_TYPES_DESIGN).is_file()
+    return (SEEDS / KEY_REFERENCE).is_file() and (SEEDS / TYPES_DESIGN).is_file()
 
 
 def spans(document: str) -> Iterator[tuple[int, str]]:
@@ -36,10 +36,8 @@ def expand(span: str) -> list[str]:
      ['desc_token_acc', 'coord_token_acc', 'desc_entropy', 'coord_entropy'])
     """
     head, *others = span.split("|")
-    if "}_" in head:
-        stem = head[: head.rindex("}_") + 2]
-    else:
-        stem = head.rpartition("_")[0] + "_"
+    cut = head.rindex("}_") + 1 if "}_" in head else head.rfind("_")
+    stem = head[: cut + 1]
     return [key for part in (head, *(stem + other for other in others)) for key in _braced(part)]
 
 
