@@ -36,7 +36,7 @@ from ..contract.units import (
     TAIL_TOKEN,
     TOKEN,
 )
-from .conditions import DESC_EMBEDDINGS, DESC_MONITOR, EVAL_RUNS, ROLLOUT_RAN
+from .conditions import DESC_EMBEDDINGS, DESC_MONITOR, ROLLOUT_RAN
 from .rollout_eval import EvalRollout
 from .vocabulary import (
     EMBEDDED_PAIR,
@@ -284,21 +284,6 @@ class Matching(
         unit=FRACTION,
         better="lower",
         source=reference(230),
-    )
-
-
-class EvalUnmatched(
-    Family, pattern="eval_rollout/{name}", modes=("eval",), when=EVAL_RUNS, emitted_by=STAGE2
-):
-    """Predictions that stand for nothing; training has no key for them."""
-
-    fp = derived(
-        "predicted objects that match no ground truth",
-        Matching.valid_pred_objects_total - Matching.matched_for_supervision,
-        unit=OBJECT,
-        better="lower",
-        bounds=NOT_NEGATIVE,
-        source=reference(301),
     )
 
 
