@@ -23,6 +23,7 @@ class Health(
 
     withheld_total = count("non-finite observations of monitors left out", unit=OBSERVATION)
     nonfinite_total = count("values that were NaN or infinite in a payload", unit=KEY)
+    rejected_total = count("payloads that could not be passed on at all", unit=PAYLOAD)
     dropped_total = count("values that could not be passed on", unit=KEY)
     rejected_total = count("payloads that were refused as a whole", unit=PAYLOAD)
     unregistered_total = count("values under keys that nobody declared", unit=KEY)

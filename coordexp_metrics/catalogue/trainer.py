@@ -49,20 +49,6 @@ class TrainerBasics(Family, pattern="{name}", modes=TRAIN, emitted_by=(TRANSFORM
     total_flos = agreed(
         "floating-point operations of the whole run", unit=FLOP, bounds=NOT_NEGATIVE
     )
-    memory_gib = maximum(
-        "accelerator memory reserved",
-        unit=GIBIBYTE,
-        name="memory(GiB)",
-        better="lower",
-        bounds=NOT_NEGATIVE,
-        emitted_by=(MS_SWIFT,),
-    )
-    train_speed = speed(
-        "optimizer steps a second since the start",
-        unit=STEP_PER_SECOND,
-        name="train_speed(iter/s)",
-        emitted_by=(MS_SWIFT,),
-    )
 
 
 class TrainerClock(Family, pattern="{name}", unprefixed=True, emitted_by=(TRANSFORMERS,)):
@@ -80,6 +66,20 @@ class TrainerClock(Family, pattern="{name}", unprefixed=True, emitted_by=(TRANSF
     )
     train_tokens_per_second = speed(
         "tokens a second since training began", unit=TOKEN_PER_SECOND, when=COUNTS_INPUT_TOKENS
+    )
+    memory_gib = maximum(
+        "accelerator memory reserved",
+        unit=GIBIBYTE,
+        name="memory(GiB)",
+        better="lower",
+        bounds=NOT_NEGATIVE,
+        emitted_by=(MS_SWIFT,),
+    )
+    train_speed = speed(
+        "optimizer steps a second since the start",
+        unit=STEP_PER_SECOND,
+        name="train_speed(iter/s)",
+        emitted_by=(MS_SWIFT,),
     )
 
 
