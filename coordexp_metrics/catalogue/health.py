@@ -25,7 +25,6 @@ class Health(
     nonfinite_total = count("values that were NaN or infinite in a payload", unit=KEY)
     rejected_total = count("payloads that could not be passed on at all", unit=PAYLOAD)
     dropped_total = count("values that could not be passed on", unit=KEY)
-    rejected_total = count("payloads that were refused as a whole", unit=PAYLOAD)
     unregistered_total = count("values under keys that nobody declared", unit=KEY)
     out_of_range_total = count("values outside the bounds of their metric", unit=KEY)
     key_collision_total = count("values whose name another value of the record had", unit=KEY)

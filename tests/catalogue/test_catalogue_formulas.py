@@ -150,10 +150,9 @@ def test_the_coordinate_loss_is_the_weighted_sum_of_raw_terms() -> None:
     row = {f"coord_diag/{name}": number for name, number in terms.items()}
     formula = CATALOGUE["coord_diag/loss"].formula
     assert formula is not None
-    assert formula.parameters() == {
-        "soft_ce_weight": 1.0, "w1_weight": 1.0, "ce_weight": 0.0, "gate_weight": 1.0,
-    }  # fmt: skip
-    assert formula.evaluate(row) == 2.75
+    names = ("soft_ce_weight", "w1_weight", "ce_weight", "gate_weight")
+    assert formula.parameters() == dict.fromkeys(names, 1.0)
+    assert formula.evaluate(row) == 10.75
     weights = {"soft_ce_weight": 0.5, "w1_weight": 4.0, "ce_weight": 0.25, "gate_weight": 2.0}
     assert formula.evaluate(row, weights) == 5.0
 
