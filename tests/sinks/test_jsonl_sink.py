@@ -104,7 +104,7 @@ def test_every_section_of_a_record_is_written() -> None:
         dataset="coco",
         coverage={"world_size": 8, "missing_ranks": [3]},
         health={"contract/dropped": 2},
-        extra={"note": {"who": "me"}, "seq": "mine"},
+        extra={"note": {"who": "me"}, "seq": "mine", "zero": 0},
     )
     assert parse(encode.record_line(record)) == {
         "schema_version": 1,
@@ -118,6 +118,7 @@ def test_every_section_of_a_record_is_written() -> None:
         "coverage": {"world_size": 8, "missing_ranks": [3]},
         "health": {"contract/dropped": 2},
         "note": {"who": "me"},
+        "zero": 0,
         "extra": {"seq": "mine"},
     }
 

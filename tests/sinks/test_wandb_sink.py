@@ -62,6 +62,12 @@ def test_every_value_arrives_with_its_step(logged: Logged) -> None:
     assert [row["_step"] for row in file.history] == [0, 1, 2]
 
 
+def test_a_row_larger_than_a_block_arrives_whole(logged: Logged) -> None:
+    metrics = {f"my/key_{number:04d}": number / 7 for number in range(1000)}
+    (row,) = logged(Record("train", 1, metrics)).history
+    assert {key: row[key] for key in metrics} == metrics
+
+
 def test_every_key_is_defined_once_from_the_catalogue(logged: Logged) -> None:
     metrics = {"loss": 1.0, "grad_norm": 2.0, "rollout/precision": 0.5, "my/key": 3.0}
     evaluation = {"eval_loss": 1.0, "eval_rollout/precision": 0.5, "my/v1.5": 1.0}
