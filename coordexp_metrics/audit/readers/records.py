@@ -1,0 +1,209 @@
+"""``read(path)`` gives the records of any log back, one at a time, as often as they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, BinaryIO
+
+from ...contract.errors import MetricsError
+from ...contract.record import Record
+from .decode import Decoder
+from .documents import split_rows
+from .limits import Limits
+from .lines import Line, split_lines
+from .problems import Problems, ReadProblem, SourceError
+from .rows import NewerFormat, Rows
+from .source import files_of, open_regular, shape_of, take
+
+__all__ = ["Records", "read", "read_stream"]
+
+
+class PandasMissingError(MetricsError, ImportError):
+    """``to_pandas`` without pandas."""
+
+
+class Records:
+    """The records of a log, read anew by each loop over them.
+
+    Attributes:
+        path: where they come from.
+        problems: what the last loop could not read.
+        headers: the headers that it met, as they were written.
+        summaries: objects about whole runs that are no records, such as ms-swift's last line.
+        size: bytes to read, None for a stream.
+        bytes_read: bytes that the last loop has read so far.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        limits: Limits | None = None,
+        follow_symlinks: bool = False,
+        stream: BinaryIO | None = None,
+    ) -> None:
+        self.path = path
+        self.files: tuple[str, ...] = (path,)
+        self.problems = Problems()
+        self.headers: list[Mapping[str, Any]] = []
+        self.summaries: list[Mapping[str, Any]] = []
+        self.size: int | None = None
+        self.bytes_read = 0
+        self._limits = limits or Limits()
+        self._follow = follow_symlinks
+        self._stream = stream
+        if stream is None:
+            self.files = files_of(path, self._limits.files)
+            self._look()
+
+    def __iter__(self) -> Iterator[Record]:
+        self.problems = Problems(self._limits.shown)
+        self.headers, self.summaries, self.bytes_read = [], [], 0
+        for file in self.files:
+            try:
+                yield from self._read(file)
+            except SourceError as error:
+                if len(self.files) == 1:
+                    raise
+                self.problems.add(error.problem)
+
+    def to_pandas(self) -> Any:
+        """One row a record: its place, and a column for each metric.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise PandasMissingError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame.from_records([_row(record) for record in self])
+
+    def _look(self) -> None:
+        """Refuse now what cannot be read at all, rather than in the middle of a loop."""
+        self.size = 0
+        for file in self.files:
+            try:
+                with open_regular(file, follow_symlinks=self._follow) as stream:
+                    self.size += os.fstat(stream.fileno()).st_size
+                    shape_of(_first(stream), file)
+            except SourceError:
+                if len(self.files) == 1:
+                    raise
+            except OSError as error:
+                raise _unreadable(file, error) from error
+
+    def _read(self, file: str) -> Iterator[Record]:
+        if self._stream is not None:
+            yield from self._parse(file, self._stream, None)
+            return
+        with open_regular(file, follow_symlinks=self._follow) as stream:
+            before = os.fstat(stream.fileno())
+            try:
+                yield from self._parse(file, stream, before.st_size)
+            except OSError as error:
+                raise _unreadable(file, error) from error
+            self._compare(file, before, os.fstat(stream.fileno()))
+
+    def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
+        limits = self._limits
+        chunks = take(stream, size, limits.chunk, self._count)
+        head = next(chunks, b"")
+        shape = shape_of(head, file)
+        chunks = chain((head,), chunks)
+        if shape == "lines":
+            yield from self._rows(file, split_lines(chunks, limits.line))
+            return
+        data = bytearray()
+        for chunk in chunks:
+            data += chunk
+            if len(data) > limits.document:
+                cap = limits.document >> 20
+                raise SourceError("file.too_large", file, f"is a JSON document beyond {cap} MiB")
+        yield from self._rows(file, split_rows(bytes(data), limits.line))
+
+    def _rows(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
+        decoder = Decoder(self._limits)
+        where = Line(0, 0, b"", 0)
+
+        def say(code: str, message: str, at: int = 0) -> None:
+            problem = ReadProblem(code, file, where.number, where.offset + at, message)
+            self.problems.add(problem)
+
+        rows = Rows(file, self._limits, say)
+        rows.headers, rows.summaries = self.headers, self.summaries
+        for where in lines:
+            values = _values(where, decoder, say)
+            try:
+                for value in values:
+                    yield from rows.records(value, where.number)
+            except NewerFormat:
+                return
+
+    def _count(self, read: int) -> None:
+        self.bytes_read += read
+
+    def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            message = f"changed while it was read: {before.st_size} bytes, then {after.st_size}"
+            self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
+
+
+def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
+    """What a line holds; its faults are said."""
+    if line.too_long:
+        say("line.too_long", f"has {line.size} bytes; it was skipped")
+        return []
+    if not line.raw.strip():
+        torn = not line.ended and not line.raw
+        say("torn_tail" if torn else "json.blank", "breaks off" if torn else "is blank")
+        return []
+    values = decoder.decode(line.raw)
+    for fault in decoder.faults:
+        torn = fault.code in {"json.syntax", "json.utf8"} and not line.ended
+        if torn:
+            say("torn_tail", "breaks off: the writer was cut short", fault.at)
+        else:
+            say(fault.code, fault.message, fault.at)
+    return values
+
+
+def _first(stream: BinaryIO) -> bytes:
+    return stream.read(1 << 16) or b""
+
+
+def _unreadable(file: str, error: OSError) -> SourceError:
+    return SourceError("file.unreadable", file, f"cannot be read: {error.strerror}")
+
+
+def _row(record: Record) -> dict[str, Any]:
+    path, line = record.origin or (None, None)
+    place = {"mode": record.mode, "global_step": record.global_step, "seq": record.seq}
+    more = {"time": record.time, "dataset": record.dataset, "path": path, "line": line}
+    return place | more | record.values()
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    limits: Limits | None = None,
+    follow_symlinks: bool = False,
+) -> Records:
+    """The records of a log: our journals, payloads, trainers' JSON logs, or a directory of them.
+
+    Args:
+        path: a regular file, or a directory whose ``*.jsonl`` are read in order.
+        limits: caps on what is read.
+        follow_symlinks: whether a link is followed.
+
+    Raises:
+        SourceError: there is nothing that could be read.
+    """
+    return Records(os.fspath(path), limits=limits, follow_symlinks=follow_symlinks)
+
+
+def read_stream(stream: BinaryIO, name: str = "<stdin>", limits: Limits | None = None) -> Records:
+    """The records of an open binary stream; they can be looped over once."""
+    return Records(name, limits=limits, stream=stream)
