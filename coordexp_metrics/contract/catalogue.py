@@ -113,14 +113,14 @@ class Catalogue(Mapping[str, Metric]):
             return None
         return Resolution(metric, "eval" if plain != name else None)
 
-    def unknown(self, key: str) -> UnknownKeyError:
+    def unknown(self, key: str, *, suggest: bool = True) -> UnknownKeyError:
         """The error for a key that is not here: removed, with replacements, or unknown."""
         plain = key.removeprefix("eval_")
         for entry in self.removed:
             replacements = entry.match(plain)
             if replacements is not None:
                 return RemovedKeyError(key, replacements)
-        return UnknownKeyError(key, self.near(key))
+        return UnknownKeyError(key, self.near(key) if suggest else ())
 
     def is_suppressed(self, name: str, mode: Mode) -> bool:
         """Whether ``name`` is dropped on purpose in ``mode``."""

@@ -65,6 +65,7 @@ class Metric(Expression):
         source: the line of the contract that says so.
         formula: what it is computed from, or checked against.
         aliases: other spellings; ``logged_aliases`` are also written beside the key.
+        alias_switch: the key of a flag; where it is 0, logged aliases are not written.
         eval_twin: the metric that this one becomes in evaluation, if not ``eval_`` + its key.
         declared_at: file and line of the declaration.
     """
@@ -86,6 +87,7 @@ class Metric(Expression):
     formula: Expression | None = None
     aliases: tuple[str, ...] = ()
     logged_aliases: tuple[str, ...] = ()
+    alias_switch: str = ""
     eval_twin: Metric | None = None
     unprefixed: bool = False
     declared_at: tuple[str, int] = ("", 0)
