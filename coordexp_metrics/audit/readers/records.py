@@ -134,13 +134,17 @@ class Records:
 
         rows = Rows(file, self._limits, say)
         rows.headers, rows.summaries = self.headers, self.summaries
+        found = 0
         for where in lines:
-            values = _values(where, decoder, say)
             try:
-                for value in values:
-                    yield from rows.records(value, where.number)
+                for value in _values(where, decoder, say):
+                    for record in rows.records(value, where.number):
+                        found += 1
+                        yield record
             except NewerFormat:
                 return
+        if not found:
+            self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
 
     def _count(self, read: int) -> None:
         self.bytes_read += read

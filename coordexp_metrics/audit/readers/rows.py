@@ -37,11 +37,14 @@ NEUTRAL = frozenset(
         "num_input_tokens_seen",
     }
 )
+# What ms-swift shows to people.
+PROGRESS_TEXT = frozenset({PROGRESS, "percentage", "elapsed_time", "remaining_time"})
 # A last row about the whole run, without a step of its own.
 END_OF_RUN = ("train_runtime", "train_samples_per_second")
 # An object about the whole run that holds no metrics.
 SUMMARY = ("last_model_checkpoint", "best_model_checkpoint")
 LARGEST = sys.float_info.max
+MAX_TEXT = 200
 _PROGRESS = re.compile(r"\s*([0-9]{1,19})\s*(?:/\s*[0-9]+\s*)?", re.ASCII)
 
 Say = Callable[[str, str], None]
@@ -183,13 +186,22 @@ class Rows:
         skipped: dict[str, str] = {}
         for key, value in items:
             kind = type(value)
-            if kind is float or (kind is int and -LARGEST <= value <= LARGEST):
+            if (kind is float or kind is int) and -LARGEST <= value <= LARGEST:
                 metrics[key] = value
             elif kind is Token and value in CONSTANTS:
                 nonfinite[key] = CONSTANTS[value]
             else:
-                skipped[key] = _text(value)
+                skipped[key] = self._no_number(key, value)
         return metrics, nonfinite, skipped
+
+    def _no_number(self, key: str, value: object) -> str:
+        if type(value) in {int, float}:
+            self._say("json.overflow", f"has {safe_text(key)} beyond the range of a float")
+            return "beyond the range of a float"
+        if type(value) is Token:
+            return str(value)
+        text = json.dumps(value)
+        return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 def _whole(value: object) -> int | None:
@@ -200,14 +212,6 @@ def _whole(value: object) -> int | None:
         return int(value) if value.is_integer() else None
     found = _PROGRESS.fullmatch(value) if type(value) is str else None
     return int(found.group(1)) if found else None
-
-
-def _text(value: object) -> str:
-    """``value`` as JSON; a token of the file as it stood there."""
-    if type(value) is Token:
-        return str(value)
-    text = "a huge integer" if type(value) is int else json.dumps(value)
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _kind(value: object) -> str:
