@@ -13,12 +13,14 @@ from ..contract.record import Record
 from .families import Families
 from .findings import MAX_PLACES, Findings
 from .readers.rows import NEUTRAL, PROGRESS_TEXT
-from .rules import RULE_OF_VIOLATION
+from .rules import RULE_OF_CODE
 
 __all__ = ["Inspector"]
 
 MAX_USES = 256
+MAX_LAW = 200
 MAX_SUGGESTED = 50
+MAX_REMEMBERED = 10_000
 # Sections that the registry itself adds.
 OWN_SECTIONS = frozenset({"doubles", "extra", "crc", "lossy"})
 LOSSES = ("contract/rejected_total", "contract/dropped_total")
@@ -70,6 +72,7 @@ class Inspector:
         self._suggested = 0
         self._declared: set[str] = set()
         self._undeclared: dict[str, str | None] = {}
+        self._canonical: dict[str, str | None] = {}
 
     def use_headers(self, headers: Iterable[Mapping[str, Any]]) -> None:
         """Take parameters from the log, and compare its definitions with the catalogue's."""
@@ -95,7 +98,7 @@ class Inspector:
         plan = self._checker.plan(keys, record.mode)
         self._use(plan).seen_at(place)
         for violation in self._of_values(plan, row, record, place[0]):
-            self._broken(violation, place)
+            self._broken(violation, plan, place)
         if record.nonfinite:
             self._nonfinite(record, place)
         for key, text in record.skipped.items():
@@ -153,16 +156,25 @@ class Inspector:
         if step < record.global_step:
             yield from self._checker.succession(plan, now, before)
 
-    def _broken(self, violation: Violation, place: tuple[str, int]) -> None:
+    def _broken(self, violation: Violation, plan: Plan, place: tuple[str, int]) -> None:
         code, key, message = violation
-        detail = message.partition(" fails with ")[0] if code.startswith("law") else ""
+        names, detail = plan.names, ""
+        position = names.where.get(key)
+        spelled = key if position is None else str(names.keys[position])
+        if code.startswith("law"):
+            # A law may name first what this record lacks; what it has is what can be looked up.
+            detail, _, values = message.partition(" fails with ")
+            if position is None:
+                spelled = next((name for name in names.where if name in detail), key)
+            message = f"{_shortened(detail)} fails with {values}"
         self._findings.add(
-            RULE_OF_VIOLATION[code],
-            f"{safe_text(key)}: {message}" if code.startswith("law") else f"{safe_text(key)} {message}",
-            key=key,
+            RULE_OF_CODE[code],
+            f"{safe_text(spelled)}{':' * bool(detail)} {message}",
+            key=spelled,
             metric=key,
             places=[place],
             detail=detail,
+            **({"law": detail} if detail else {}),
         )
 
     def _nonfinite(self, record: Record, place: tuple[str, int]) -> None:
@@ -172,7 +184,9 @@ class Inspector:
             found = self._catalogue.resolve(key)
             metric = None if found is None else found.metric.key
             message = f"{safe_text(key)} is {text}"
-            self._findings.add("CXM303", message, key=key, metric=metric, places=[place], value=text)
+            self._findings.add(
+                "CXM303", message, key=key, metric=metric, places=[place], value=text
+            )
 
     def _no_number(self, key: str, text: str, place: tuple[str, int]) -> None:
         rule = "CXM302" if text in {"true", "false"} else "CXM301"
@@ -180,10 +194,21 @@ class Inspector:
             rule = "CXM306"
         elif not text.startswith(('"', "{", "[", "null", "true", "false")):
             return  # a token that the reader has named already
-        found = self._catalogue.resolve(key)
-        metric = None if found is None else found.metric.key
         message = f"{safe_text(key)} is {safe_text(text)[1:-1]}, which is no number{_hint(text)}"
+        self._value(rule, key, message, text, place)
+
+    def _value(self, rule: str, key: str, message: str, text: str, place: tuple[str, int]) -> None:
+        metric = self._metric(key)
         self._findings.add(rule, message, key=key, metric=metric, places=[place], value=text)
+
+    def _metric(self, key: str) -> str | None:
+        """The canonical key; remembered, for the answer that there is none takes a search."""
+        if key not in self._canonical:
+            if len(self._canonical) >= MAX_REMEMBERED:
+                self._canonical.clear()
+            found = self._catalogue.resolve(key)
+            self._canonical[key] = None if found is None else found.metric.key
+        return self._canonical[key]
 
     def _lossy(self, record: Record, place: tuple[str, int]) -> None:
         for key in LOSSES:
@@ -205,7 +230,9 @@ class Inspector:
     def _faults(self, plan: Plan) -> Iterator[Fault]:
         names = plan.names
         self._declared.update(metric.key for metric in names.metrics.values())
-        twice = {key for key in names.keys if type(key) is str and self._families.prefixed_twice(key)}
+        twice = {
+            key for key in names.keys if type(key) is str and self._families.prefixed_twice(key)
+        }
         for key in sorted(twice):
             yield Fault("CXM205", key, f"{safe_text(key)} has its prefix twice")
         for code, key, message in names.violations:
@@ -215,16 +242,15 @@ class Inspector:
                 yield self._unknown(key)
             else:
                 shown = key if code.startswith("key.") else safe_text(key)
-                found = self._catalogue.resolve(key)
-                metric = None if found is None else found.metric.key
-                yield Fault(RULE_OF_VIOLATION[code], key, f"{shown} {message}", metric)
+                yield Fault(RULE_OF_CODE[code], key, f"{shown} {message}", self._metric(key))
         for key, code in names.dropped.items():
             if code == "key.suppressed":
                 yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")
 
     def _unknown(self, key: str) -> Fault:
-        family = self._undeclared.get(key, self._families.undeclared(key))
-        self._undeclared[key] = family
+        family = self._families.undeclared(key)
+        if len(self._undeclared) < MAX_REMEMBERED:
+            self._undeclared[key] = family
         if family is not None:
             message = f"{safe_text(key)}: nothing under {safe_text(family)} is in the catalogue"
             return Fault("CXM207", key, message, None, {"family": family})
@@ -235,6 +261,11 @@ class Inspector:
         hint = f"; did you mean {safe_text(near[0])}?" if near else ""
         message = f"{safe_text(key)} is not in the catalogue{hint}"
         return Fault("CXM201", key, message, None, {"near": list(near)})
+
+
+def _shortened(law: str) -> str:
+    """A law whose formula is long, by its statement alone."""
+    return law if len(law) <= MAX_LAW else law.partition(":")[0]
 
 
 def _hint(text: str) -> str:

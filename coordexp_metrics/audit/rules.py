@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["RULES", "RULE_OF_PROBLEM", "RULE_OF_VIOLATION", "Rule", "Severity"]
+__all__ = ["RULES", "RULE_OF_CODE", "Rule", "Severity"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
@@ -158,7 +158,7 @@ _LINES = (
         "CXM119",
         "odd-form",
         "note",
-        "Blank lines, CR LF, a byte order mark or -0: read without loss, though not every tool can.",
+        "Blank lines, CR LF, a byte order mark or -0: read without loss here, not by every tool.",
         '{"loss": -0, "step": 7}\\r\\n',
         '{"loss": 0.0, "step": 7}\\n',
         ("json.blank", "json.crlf", "json.bom", "json.minus_zero"),
@@ -397,5 +397,4 @@ _LAWS = (
 RULES: dict[str, Rule] = {
     rule.id: rule for rule in (*_FILES, *_LINES, *_ENVELOPE, *_NAMES, *_VALUES, *_LAWS)
 }
-_BY_CODE = {code: rule.id for rule in RULES.values() for code in rule.codes}
-RULE_OF_PROBLEM = RULE_OF_VIOLATION = _BY_CODE
+RULE_OF_CODE: dict[str, str] = {code: rule.id for rule in RULES.values() for code in rule.codes}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract.catalogue import Catalogue
-from ..contract.errors import safe_text
 from ..contract.record import Record
 from .findings import Finding, Findings
 from .inspector import Inspector
 from .readers import ReadProblem, SourceError
-from .rules import RULE_OF_PROBLEM
+from .rules import RULE_OF_CODE
 
 __all__ = ["Report", "validate"]
 
@@ -77,44 +76,41 @@ def validate(
 
         catalogue = CATALOGUE
     findings = Findings()
-    headers = getattr(records, "headers", None)
     inspector = Inspector(findings, catalogue, carry, parameters)
-    refusal: ReadProblem | None = None
-    seen: Counter[str] = Counter()
-    files: set[str] = set()
-    try:
-        for record in records:
-            if not seen:
-                inspector.use_headers(getattr(records, "headers", headers) or ())
-            seen[record.mode] += 1
-            files.add(record.origin[0] if record.origin else "")
-            inspector.take(record)
-    except SourceError as error:
-        refusal = error.problem
-    inspector.finish()
-    problems = getattr(records, "problems", None)
-    counts = Counter(problems.counts) if problems is not None else Counter[str]()
-    _add_problems(findings, problems or (), counts)
-    if refusal is not None:
-        _add_problems(findings, [refusal], Counter({refusal.code: 1}))
-        counts[refusal.code] += 1
-    unchecked = not seen or not REFUSALS.isdisjoint(counts)
-    sorted_findings = tuple(findings)
+    seen, refusals = _inspect(records, inspector)
+    problems = getattr(records, "problems", ())
+    counts = Counter(getattr(problems, "counts", {})) + Counter(p.code for p in refusals)
+    _add_problems(findings, [*problems, *refusals], counts)
+    ordered = tuple(findings)
     statistics = {
         "records": seen.total(),
-        "modes": dict(sorted(seen.items())),
-        "files": len(files),
+        "modes": {mode: seen[mode] for mode in ("train", "eval") if seen[mode]},
+        "files": list(getattr(records, "files", ())),
         **inspector.statistics(),
-        **_totals(sorted_findings),
+        **_totals(ordered),
     }
-    return Report(sorted_findings, statistics, unchecked)
+    return Report(ordered, statistics, not seen or not REFUSALS.isdisjoint(counts))
 
 
-def refused(problem: ReadProblem) -> Report:
-    """The report on a source that could not be read at all."""
-    findings = Findings()
-    _add_problems(findings, [problem], Counter({problem.code: 1}))
-    return Report(tuple(findings), {"records": 0, **_totals(tuple(findings))}, unchecked=True)
+def _inspect(
+    records: Iterable[Record], inspector: Inspector
+) -> tuple[Counter[str], list[ReadProblem]]:
+    """How many records of each mode were checked, and what ended the reading."""
+    seen: Counter[str] = Counter()
+    refusals = []
+    headers = 0
+    try:
+        for record in records:
+            met = getattr(records, "headers", ())
+            if len(met) > headers:
+                inspector.use_headers(met[headers:])
+                headers = len(met)
+            seen[record.mode] += 1
+            inspector.take(record)
+    except SourceError as error:
+        refusals.append(error.problem)
+    inspector.finish()
+    return seen, refusals
 
 
 def _add_problems(
@@ -126,7 +122,7 @@ def _add_problems(
         beyond = counts[problem.code] - kept[problem.code]
         kept[problem.code], beyond = counts[problem.code], max(0, beyond)
         findings.add(
-            RULE_OF_PROBLEM.get(problem.code, "CXM131"),
+            RULE_OF_CODE.get(problem.code, "CXM131"),
             problem.message,
             places=[(problem.path, problem.line)],
             count=1 + beyond,

@@ -138,4 +138,3 @@ class Decoder:
             self._fault("json.overflow", f"holds an integer of {len(text)} digits")
             return Token(f"an integer of {len(text)} digits")
         return int(text)
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ from .problems import Problems, ReadProblem, SourceError
 from .rows import NewerFormat, Rows
 from .source import files_of, open_regular, shape_of, take
 
-__all__ = ["Records", "read", "read_stream"]
+__all__ = ["Records", "read", "read_all", "read_stream"]
 
 
 class PandasMissingError(MetricsError, ImportError):
@@ -28,44 +28,47 @@ class Records:
     """The records of a log, read anew by each loop over them.
 
     Attributes:
-        path: where they come from.
+        files: the files, in the order in which they are read.
         problems: what the last loop could not read.
         headers: the headers that it met, as they were written.
         summaries: objects about whole runs that are no records, such as ms-swift's last line.
         size: bytes to read, None for a stream.
-        bytes_read: bytes that the last loop has read so far.
+        on_read: called with the number of bytes of each chunk.
     """
 
     def __init__(
         self,
-        path: str,
+        sources: Sequence[str],
         *,
         limits: Limits | None = None,
         follow_symlinks: bool = False,
         stream: BinaryIO | None = None,
+        lenient: bool = False,
     ) -> None:
-        self.path = path
-        self.files: tuple[str, ...] = (path,)
-        self.problems = Problems()
-        self.headers: list[Mapping[str, Any]] = []
-        self.summaries: list[Mapping[str, Any]] = []
-        self.size: int | None = None
-        self.bytes_read = 0
         self._limits = limits or Limits()
         self._follow = follow_symlinks
         self._stream = stream
+        self._lenient = lenient
+        self._refused: list[ReadProblem] = []
+        self.problems = Problems()
+        self.headers: list[Mapping[str, Any]] = []
+        self.summaries: list[Mapping[str, Any]] = []
+        self.on_read: Callable[[int], None] = _ignore
+        self.size: int | None = None
+        self.files = tuple(sources) if stream else tuple(self._files(sources))
         if stream is None:
-            self.files = files_of(path, self._limits.files)
-            self._look()
+            self.size = sum(map(self._look, self.files))
 
     def __iter__(self) -> Iterator[Record]:
         self.problems = Problems(self._limits.shown)
-        self.headers, self.summaries, self.bytes_read = [], [], 0
+        self.headers, self.summaries = [], []
+        for problem in self._refused:
+            self.problems.add(problem)
         for file in self.files:
             try:
                 yield from self._read(file)
             except SourceError as error:
-                if len(self.files) == 1:
+                if not self._bears():
                     raise
                 self.problems.add(error.problem)
 
@@ -81,19 +84,29 @@ class Records:
             raise PandasMissingError("to_pandas needs pandas: pip install pandas") from error
         return pandas.DataFrame.from_records([_row(record) for record in self])
 
-    def _look(self) -> None:
-        """Refuse now what cannot be read at all, rather than in the middle of a loop."""
-        self.size = 0
-        for file in self.files:
+    def _bears(self) -> bool:
+        """Whether a file that cannot be read is a problem beside others, and no error."""
+        return self._lenient or len(self.files) > 1
+
+    def _files(self, sources: Sequence[str]) -> Iterator[str]:
+        for source in sources:
             try:
-                with open_regular(file, follow_symlinks=self._follow) as stream:
-                    self.size += os.fstat(stream.fileno()).st_size
-                    shape_of(_first(stream), file)
-            except SourceError:
-                if len(self.files) == 1:
+                yield from files_of(source, self._limits.files)
+            except SourceError as error:
+                if not self._lenient:
                     raise
-            except OSError as error:
-                raise _unreadable(file, error) from error
+                self._refused.append(error.problem)
+
+    def _look(self, file: str) -> int:
+        """The size of ``file``. What is no log is refused now, not in the middle of a loop."""
+        try:
+            with open_regular(file, follow_symlinks=self._follow) as stream:
+                shape_of(_first(stream, file), file)
+                return os.fstat(stream.fileno()).st_size
+        except SourceError:
+            if not self._bears():
+                raise
+            return 0
 
     def _read(self, file: str) -> Iterator[Record]:
         if self._stream is not None:
@@ -109,7 +122,7 @@ class Records:
 
     def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
         limits = self._limits
-        chunks = take(stream, size, limits.chunk, self._count)
+        chunks = take(stream, size, limits.chunk, self.on_read)
         head = next(chunks, b"")
         shape = shape_of(head, file)
         chunks = chain((head,), chunks)
@@ -146,9 +159,6 @@ class Records:
         if not found:
             self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
 
-    def _count(self, read: int) -> None:
-        self.bytes_read += read
-
     def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             message = f"changed while it was read: {before.st_size} bytes, then {after.st_size}"
@@ -174,8 +184,15 @@ def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
     return values
 
 
-def _first(stream: BinaryIO) -> bytes:
-    return stream.read(1 << 16) or b""
+def _first(stream: BinaryIO, file: str) -> bytes:
+    try:
+        return stream.read(1 << 16) or b""
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _ignore(size: int) -> None:
+    """Nobody wants to know."""
 
 
 def _unreadable(file: str, error: OSError) -> SourceError:
@@ -205,9 +222,14 @@ def read(
     Raises:
         SourceError: there is nothing that could be read.
     """
-    return Records(os.fspath(path), limits=limits, follow_symlinks=follow_symlinks)
+    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks)
+
+
+def read_all(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:
+    """The records of several sources; one that cannot be read is a problem, not an error."""
+    return Records(sources, follow_symlinks=follow_symlinks, lenient=True)
 
 
 def read_stream(stream: BinaryIO, name: str = "<stdin>", limits: Limits | None = None) -> Records:
     """The records of an open binary stream; they can be looped over once."""
-    return Records(name, limits=limits, stream=stream)
+    return Records([name], limits=limits, stream=stream, lenient=True)

@@ -151,7 +151,7 @@ class Rows:
             self._say("step_unresolved", f"has no step: none of {', '.join(STEP_KEYS)} tells it")
             return
         self._last_step = step
-        evaluated = {key for key in row if key.startswith(EVAL_FORMS)}
+        evaluated = frozenset(key for key in row if key.startswith(EVAL_FORMS))
         if not evaluated:
             yield self._record("train", step, row.items())
         elif all(key in NEUTRAL or key in evaluated for key in row):
