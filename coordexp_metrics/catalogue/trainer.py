@@ -25,6 +25,7 @@ from .vocabulary import (
     SAMPLE_PER_SECOND,
     STEP_PER_SECOND,
     TOKEN_PER_SECOND,
+    TRAIN,
     TRANSFORMERS,
     TRL,
 )
@@ -32,7 +33,7 @@ from .vocabulary import (
 speed = partial(agreed, better="higher", bounds=NOT_NEGATIVE)
 
 
-class TrainerBasics(Family, pattern="{name}", modes=("train",), emitted_by=(TRANSFORMERS,)):
+class TrainerBasics(Family, pattern="{name}", modes=TRAIN, emitted_by=(TRANSFORMERS,)):
     """Logged during training, and in the summary at its end."""
 
     grad_norm = mean(
