@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,7 @@ class Findings:
         places: Iterable[tuple[str, int]] = (),
         count: int = 1,
         detail: str = "",
-        **evidence: Any,
+        evidence: Mapping[str, Any] | None = None,
     ) -> None:
         """Count a fault.
 
@@ -90,7 +90,7 @@ class Findings:
         if found is None:
             self._per_rule[rule] += 1
             path, line = next(iter(places), ("", 0))
-            more = {"count": 0, "places": [], **evidence}
+            more = {"count": 0, "places": [], **(evidence or {})}
             severity = RULES[rule].severity
             found = Finding(rule, severity, key, metric, path, line, message, more)
             self._groups[name] = found

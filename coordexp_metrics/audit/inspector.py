@@ -1,55 +1,25 @@
-"""One record after the other; what depends on keys alone is looked at once for each set of keys."""
+"""One record after the other: its names, values, bounds and laws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..contract.catalogue import Catalogue
 from ..contract.check import Checker, Plan, Violation
 from ..contract.errors import safe_text
 from ..contract.record import Record
-from .families import Families
-from .findings import MAX_PLACES, Findings
-from .readers.rows import NEUTRAL, PROGRESS_TEXT
+from .findings import Findings
+from .names import Names
+from .readers.rows import PROGRESS_TEXT
 from .rules import RULE_OF_CODE
 
 __all__ = ["Inspector"]
 
-MAX_USES = 256
 MAX_LAW = 200
-MAX_SUGGESTED = 50
-MAX_REMEMBERED = 10_000
 # Sections that the registry itself adds.
 OWN_SECTIONS = frozenset({"doubles", "extra", "crc", "lossy"})
 LOSSES = ("contract/rejected_total", "contract/dropped_total")
-
-
-class Fault(NamedTuple):
-    """What a key alone does wrong."""
-
-    rule: str
-    key: str
-    message: str
-    metric: str | None = None
-    evidence: dict[str, Any] = {}  # noqa: RUF012
-
-
-@dataclass
-class Use:
-    """A set of keys, and the records that have it."""
-
-    plan: Plan
-    faults: list[Fault]
-    count: int = 0
-    places: list[tuple[str, int]] = field(default_factory=list)
-
-    def seen_at(self, place: tuple[str, int]) -> None:
-        """Count a record."""
-        self.count += 1
-        if len(self.places) < MAX_PLACES:
-            self.places.append(place)
 
 
 class Inspector:
@@ -64,15 +34,10 @@ class Inspector:
     ) -> None:
         self._findings = findings
         self._catalogue = catalogue
-        self._families = Families(catalogue)
+        self._names = Names(findings, catalogue)
         self._checker = Checker(catalogue, carry, parameters)
         self._given = parameters is not None
-        self._uses: dict[int, Use] = {}
         self._before: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
-        self._suggested = 0
-        self._declared: set[str] = set()
-        self._undeclared: dict[str, str | None] = {}
-        self._canonical: dict[str, str | None] = {}
 
     def use_headers(self, headers: Iterable[Mapping[str, Any]]) -> None:
         """Take parameters from the log, and compare its definitions with the catalogue's."""
@@ -89,14 +54,16 @@ class Inspector:
         found = self._catalogue.resolve(key)
         if found is not None and found.metric.key == key and found.metric.digest != digest:
             message = f"{safe_text(key)} was logged under another definition than the catalogue's"
-            self._findings.add("CXM209", message, key=key, metric=key, logged=safe_text(digest))
+            self._findings.add(
+                "CXM209", message, key=key, metric=key, evidence={"logged": safe_text(digest)}
+            )
 
     def take(self, record: Record) -> None:
         """Check one record."""
         place = record.origin or ("", 0)
         keys, row = tuple(record.metrics), list(record.metrics.values())
         plan = self._checker.plan(keys, record.mode)
-        self._use(plan).seen_at(place)
+        self._names.seen(plan, place)
         for violation in self._of_values(plan, row, record, place[0]):
             self._broken(violation, plan, place)
         if record.nonfinite:
@@ -110,27 +77,19 @@ class Inspector:
 
     def finish(self) -> None:
         """Say what keys alone did wrong."""
-        for use in self._uses.values():
-            for fault in use.faults:
-                self._findings.add(
-                    fault.rule,
-                    fault.message,
-                    key=fault.key,
-                    metric=fault.metric,
-                    places=use.places,
-                    count=use.count,
-                    **fault.evidence,
-                )
-        self._uses.clear()
+        self._names.finish()
 
     def statistics(self) -> dict[str, Any]:
         """The keys that were met."""
         families: dict[str, int] = {}
-        for family in self._undeclared.values():
+        for family in self._names.undeclared.values():
             if family is not None:
                 families[family] = families.get(family, 0) + 1
         return {
-            "keys": {"declared": len(self._declared), "undeclared": len(self._undeclared)},
+            "keys": {
+                "declared": len(self._names.declared),
+                "undeclared": len(self._names.undeclared),
+            },
             "undeclared_families": dict(sorted(families.items())),
         }
 
@@ -174,12 +133,12 @@ class Inspector:
             metric=key,
             places=[place],
             detail=detail,
-            **({"law": detail} if detail else {}),
+            evidence={"law": detail} if detail else None,
         )
 
     def _nonfinite(self, record: Record, place: tuple[str, int]) -> None:
         plan = self._checker.plan(tuple(record.nonfinite), record.mode)
-        self._use(plan).seen_at(place)
+        self._names.seen(plan, place)
         for key, text in record.nonfinite.items():
             found = self._catalogue.resolve(key)
             metric = None if found is None else found.metric.key
@@ -198,17 +157,10 @@ class Inspector:
         self._value(rule, key, message, text, place)
 
     def _value(self, rule: str, key: str, message: str, text: str, place: tuple[str, int]) -> None:
-        metric = self._metric(key)
-        self._findings.add(rule, message, key=key, metric=metric, places=[place], value=text)
-
-    def _metric(self, key: str) -> str | None:
-        """The canonical key; remembered, for the answer that there is none takes a search."""
-        if key not in self._canonical:
-            if len(self._canonical) >= MAX_REMEMBERED:
-                self._canonical.clear()
-            found = self._catalogue.resolve(key)
-            self._canonical[key] = None if found is None else found.metric.key
-        return self._canonical[key]
+        metric = self._names.canonical(key)
+        self._findings.add(
+            rule, message, key=key, metric=metric, places=[place], evidence={"value": text}
+        )
 
     def _lossy(self, record: Record, place: tuple[str, int]) -> None:
         for key in LOSSES:
@@ -218,49 +170,6 @@ class Inspector:
                 self._findings.add("CXM501", message, key=key, metric=key, places=[place])
         if record.extra.get("lossy") is True:
             self._findings.add("CXM501", "the writer calls this log lossy", places=[place])
-
-    def _use(self, plan: Plan) -> Use:
-        found = self._uses.get(id(plan))
-        if found is None:
-            if len(self._uses) >= MAX_USES:
-                self.finish()
-            found = self._uses[id(plan)] = Use(plan, list(self._faults(plan)))
-        return found
-
-    def _faults(self, plan: Plan) -> Iterator[Fault]:
-        names = plan.names
-        self._declared.update(metric.key for metric in names.metrics.values())
-        twice = {
-            key for key in names.keys if type(key) is str and self._families.prefixed_twice(key)
-        }
-        for key in sorted(twice):
-            yield Fault("CXM205", key, f"{safe_text(key)} has its prefix twice")
-        for code, key, message in names.violations:
-            if key in twice or (code == "wrong_mode" and key in NEUTRAL):
-                continue
-            if code == "unregistered":
-                yield self._unknown(key)
-            else:
-                shown = key if code.startswith("key.") else safe_text(key)
-                yield Fault(RULE_OF_CODE[code], key, f"{shown} {message}", self._metric(key))
-        for key, code in names.dropped.items():
-            if code == "key.suppressed":
-                yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")
-
-    def _unknown(self, key: str) -> Fault:
-        family = self._families.undeclared(key)
-        if len(self._undeclared) < MAX_REMEMBERED:
-            self._undeclared[key] = family
-        if family is not None:
-            message = f"{safe_text(key)}: nothing under {safe_text(family)} is in the catalogue"
-            return Fault("CXM207", key, message, None, {"family": family})
-        near: tuple[str, ...] = ()
-        if self._suggested < MAX_SUGGESTED:
-            self._suggested += 1
-            near = self._catalogue.near(key)
-        hint = f"; did you mean {safe_text(near[0])}?" if near else ""
-        message = f"{safe_text(key)} is not in the catalogue{hint}"
-        return Fault("CXM201", key, message, None, {"near": list(near)})
 
 
 def _shortened(law: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from ..contract.errors import safe_text
@@ -58,17 +59,14 @@ def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
         first = min(members, key=lambda finding: (finding.path, finding.line))
         names = ", ".join(safe_text(member.key) for member in members[:3])
         more = ", ..." if len(members) > 3 else ""
-        keys = "1 key" if len(members) == 1 else f"{len(members)} keys"
+        keys = _number(len(members), "key")
         carried = safe_text(f"{family}*")
         message = (
             f"{safe_text(family)} is not in the catalogue: {keys} ({names}{more}); "
             f"declare the family, or --carry {carried}"
         )
         count = max(member.count for member in members)
-        yield Finding(
-            first.rule, first.severity, family, None, first.path, first.line, message,
-            {"count": count},
-        )  # fmt: skip
+        yield replace(first, key=family, message=message, evidence={"count": count})
 
 
 def _place(finding: Finding) -> str:
@@ -101,8 +99,12 @@ def _summary(report: Report) -> str:
     if not records:
         said = "nothing was checked: no record could be read"
     else:
-        files = len(report.statistics.get("files", ()))
-        said = f"{records} record{'s' * (records != 1)} of {files or 1} file{'s' * (files > 1)} checked"
-    found = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in totals.items())
-    unchecked = "; some of the source could not be checked" if records and report.unchecked else ""
+        files = max(1, len(report.statistics.get("files", ())))
+        said = f"{_number(records, 'record')} of {_number(files, 'file')} checked"
+    found = ", ".join(_number(count, name) for name, count in totals.items())
+    unchecked = "; a part could not be checked" if records and report.unchecked else ""
     return f"{said}: {found or 'no findings'}{unchecked}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)

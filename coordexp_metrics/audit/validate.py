@@ -127,8 +127,7 @@ def _add_problems(
             places=[(problem.path, problem.line)],
             count=1 + beyond,
             detail=f"{problem.code} {problem.path}",
-            code=problem.code,
-            offset=problem.offset,
+            evidence={"code": problem.code, "offset": problem.offset},
         )
 
 

@@ -53,6 +53,9 @@ def replay(
 
 
 def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[tuple[str, str]]) -> int:
+    from ..audit.rules import RULE_OF_CODE, RULES
+    from ..audit.validate import REFUSALS
+
     rows = iter(records)
     first = next(rows, None)
     if first is None:
@@ -66,16 +69,17 @@ def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[tuple[str
         sender.close()
     _say_problems(records.problems)
     sys.stderr.write(sender.summary())
-    if sender.lost or any(code.startswith("file.") for code in records.problems.counts):
+    codes = records.problems.counts
+    if sender.lost or not REFUSALS.isdisjoint(codes):
         return 2
-    return int(any(not code.startswith("json.") for code in records.problems.counts))
+    return int(any(RULES[RULE_OF_CODE[code]].severity == "error" for code in codes))
 
 
 def _destination(text: str) -> tuple[str, str]:
     kind, _, place = text.partition(":")
     known = kind in {"tensorboard", "jsonl"} and place
     if not known and (kind, place) != ("wandb", "offline"):
-        raise typer.BadParameter(f"{ascii(text)} is none of {KINDS}", param_hint="--to")
+        raise typer.BadParameter(f"{text!a} is none of {KINDS}", param_hint="--to")
     return kind, place
 
 

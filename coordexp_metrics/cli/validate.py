@@ -105,7 +105,7 @@ def _parameter(text: str) -> tuple[str, float]:
         number = float(value)
         if name and equals and math.isfinite(number):
             return name, number
-    raise typer.BadParameter(f"{ascii(text)} is no NAME=VALUE", param_hint="--param")
+    raise typer.BadParameter(f"{text!a} is no NAME=VALUE", param_hint="--param")
 
 
 def _same(output: Path, file: str) -> bool:
