@@ -140,12 +140,7 @@ class Inspector:
         plan = self._checker.plan(tuple(record.nonfinite), record.mode)
         self._names.seen(plan, place)
         for key, text in record.nonfinite.items():
-            found = self._catalogue.resolve(key)
-            metric = None if found is None else found.metric.key
-            message = f"{safe_text(key)} is {text}"
-            self._findings.add(
-                "CXM303", message, key=key, metric=metric, places=[place], value=text
-            )
+            self._value("CXM303", key, f"{safe_text(key)} is {text}", text, place)
 
     def _no_number(self, key: str, text: str, place: tuple[str, int]) -> None:
         rule = "CXM302" if text in {"true", "false"} else "CXM301"

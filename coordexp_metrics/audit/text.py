@@ -86,7 +86,7 @@ def _annotation(finding: Finding, name: str) -> str:
 
 
 def _data(text: str) -> str:
-    plain = text.encode("ascii", "backslashreplace").decode()
+    plain = "".join(c if " " <= c <= "~" or c in "\r\n" else ascii(c)[1:-1] for c in text)
     return plain.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

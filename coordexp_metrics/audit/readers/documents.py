@@ -16,6 +16,7 @@ __all__ = ["split_rows"]
 # A string, a bracket, or a quote that opens a string without an end.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
 HISTORY = b'"log_history"'
+NEVER = -1
 
 
 def split_rows(data: bytes, limit: int) -> Iterator[Line]:
@@ -29,8 +30,10 @@ def split_rows(data: bytes, limit: int) -> Iterator[Line]:
     for start, end in cutter.rows(data):
         line, counted = line + data.count(b"\n", counted, start), start
         size = end - start
-        raw = data[start:end] if size <= limit else data[start : start + HEAD]
-        yield Line(line, start, raw, size, ended=end < len(data) or cutter.depth == 0)
+        ended = end < len(data) or cutter.depth == 0
+        too_long = size > limit
+        raw = data[start : start + HEAD] if too_long else data[start:end]
+        yield Line(line, start, raw, size, ended, too_long)
 
 
 class _Cutter:
@@ -53,6 +56,8 @@ class _Cutter:
                 if self.start is not None and self.depth == self.rows_at:
                     yield self.start, found.end()
                     self.start = None
+                elif self.depth < self.rows_at:
+                    self.rows_at = NEVER
             elif token == b'"':
                 break
             elif self.depth == 1:
@@ -68,6 +73,6 @@ class _Cutter:
         self.depth += 1
 
     def _holds_rows(self) -> bool:
-        if self.rows_at:
+        if self.rows_at != 0:
             return False
         return self.depth == 0 or (self.depth == 1 and self.name == HISTORY)

@@ -16,9 +16,10 @@ class Line(NamedTuple):
     Attributes:
         number: its line, from 1.
         offset: its first byte in the file.
-        raw: its bytes; only its head where ``size`` is beyond the limit.
+        raw: its bytes; only its head where it is too long.
         size: how many bytes it has.
         ended: whether something follows that says it is complete.
+        too_long: whether it is beyond the limit.
     """
 
     number: int
@@ -26,11 +27,7 @@ class Line(NamedTuple):
     raw: bytes
     size: int
     ended: bool = True
-
-    @property
-    def too_long(self) -> bool:
-        """Whether only the head was kept."""
-        return self.size > len(self.raw)
+    too_long: bool = False
 
 
 def split_lines(chunks: Iterable[bytes], limit: int) -> Iterator[Line]:
@@ -57,4 +54,5 @@ def split_lines(chunks: Iterable[bytes], limit: int) -> Iterator[Line]:
 def _line(
     number: int, offset: int, raw: bytes, size: int, limit: int, *, ended: bool = True
 ) -> Line:
-    return Line(number, offset, raw if size <= limit else raw[:HEAD], size, ended)
+    too_long = size > limit
+    return Line(number, offset, raw[:HEAD] if too_long else raw, size, ended, too_long)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
@@ -14,10 +15,12 @@ from .documents import split_rows
 from .limits import Limits
 from .lines import Line, split_lines
 from .problems import Problems, ReadProblem, SourceError
-from .rows import NewerFormat, Rows
+from .rows import SUMMARY, NewerFormat, Rows
 from .source import files_of, open_regular, shape_of, take
 
 __all__ = ["Records", "read", "read_all", "read_stream"]
+
+SUMMARY_HEAD = re.compile("|".join(f'"{key}"' for key in SUMMARY).encode())
 
 
 class PandasMissingError(MetricsError, ImportError):
@@ -147,7 +150,7 @@ class Records:
 
         rows = Rows(file, self._limits, say)
         rows.headers, rows.summaries = self.headers, self.summaries
-        found = 0
+        found, problems = 0, len(self.problems)
         for where in lines:
             try:
                 for value in _values(where, decoder, say):
@@ -156,7 +159,7 @@ class Records:
                         yield record
             except NewerFormat:
                 return
-        if not found:
+        if not found and len(self.problems) == problems:
             self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
 
     def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
@@ -167,6 +170,8 @@ class Records:
 
 def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
     """What a line holds; its faults are said."""
+    if line.too_long and SUMMARY_HEAD.search(line.raw):
+        return []  # the end of a long ms-swift run, which repeats its whole history
     if line.too_long:
         say("line.too_long", f"has {line.size} bytes; it was skipped")
         return []
