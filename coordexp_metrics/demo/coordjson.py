@@ -18,11 +18,13 @@ from torch import Tensor
 from coordexp_metrics.demo.scenes import BINS, Box, Scene
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PIECES = sorted({piece for word in WORDS for piece in wrap(word, 2)})
+PIECE = 3
+PIECES = sorted({piece for word in WORDS for piece in wrap(word, PIECE)})
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-OPEN, OBJECT, BOX, COMMA, CLOSE = '{"objects": [', '{"desc": "', '", "bbox_2d": [', ", ", "]}"
-STRUCTURE = [PAD, START, END, OPEN, OBJECT, BOX, COMMA, CLOSE]
+OPEN, BOX, COMMA = '{"objects": [{"desc": "', '", "bbox_2d": [', ", "
+NEXT, CLOSE = ']}, {"desc": "', "]}]}"
+STRUCTURE = [PAD, START, END, OPEN, BOX, COMMA, NEXT, CLOSE]
 
 TOKENS = [*STRUCTURE, *PIECES, *(f"<|coord_{k}|>" for k in range(BINS))]
 IDS = {token: position for position, token in enumerate(TOKENS)}
@@ -67,14 +69,11 @@ def decode(ids: Sequence[int]) -> str:
 
 
 def _tokens(scene: Scene) -> Iterator[str]:
-    yield OPEN
     for position, (digit, box) in enumerate(scene.objects):
-        yield from [COMMA] * (position > 0)
-        yield OBJECT
-        yield from wrap(WORDS[digit], 2)
+        yield NEXT if position else OPEN
+        yield from wrap(WORDS[digit], PIECE)
         yield BOX
         yield from _separated(f"<|coord_{k}|>" for k in box)
-        yield CLOSE
     yield CLOSE
     yield END
 
@@ -91,4 +90,6 @@ def parse(text: str) -> list[tuple[str, Box]]:
     number = r"<\|coord_(\d+)\|>"
     pattern = rf'\{{"desc": "([a-z]+)", "bbox_2d": \[{", ".join([number] * 4)}\]\}}'
     found = re.finditer(pattern, text)
-    return [(match[1], (int(match[2]), int(match[3]), int(match[4]), int(match[5]))) for match in found]
+    return [
+        (match[1], (int(match[2]), int(match[3]), int(match[4]), int(match[5]))) for match in found
+    ]

@@ -11,42 +11,47 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention
 
-from coordexp_metrics.demo.coordjson import FIRST_COORD
+from coordexp_metrics.demo.coordjson import END, FIRST_COORD, IDS, START
 from coordexp_metrics.demo.scenes import BINS, CANVAS
 
-GRID = CANVAS // 8
+GRID = CANVAS // 16
 LONGEST = 64
+import os
+
+EP, ES, RP = map(float, os.environ.get("I", "0.02,0.05,0.1").split(","))
 
 
 class Detector(nn.Module):
     """Logits `[B, S, V]` for the images `[B, 64, 64]` and the ids `[B, S]` of a batch."""
 
-    def __init__(self, width: int = 96, heads: int = 4, depth: int = 2, harmonics: int = 64) -> None:
+    def __init__(
+        self, width: int = 96, heads: int = 4, depth: int = 2, harmonics: int = 64
+    ) -> None:
         super().__init__()
         self.eyes = Eyes(width)
-        self.embedding = VocabularyRows(width, harmonics)
-        self.position = nn.Parameter(torch.randn(LONGEST, width) * 0.02)
+        self.embedding = VocabularyRows(width, harmonics, ES)
+        self.position = nn.Parameter(torch.randn(LONGEST, width) * EP)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.head = VocabularyRows(width, harmonics)
+        self.head = VocabularyRows(width, harmonics, 0.05)
 
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
         seen = self.eyes(images)
-        text = F.embedding(ids, self.embedding()) + self.position[: ids.shape[1]]
+        text = embedding(ids, self.embedding()) + self.position[: ids.shape[1]]
         stream = torch.cat([seen, text], dim=1)
         mask = prefix_causal(seen.shape[1], ids.shape[1])
         for block in self.blocks:
             stream = block(stream, mask)
-        return F.linear(self.norm(stream[:, seen.shape[1] :]), self.head())
+        return linear(self.norm(stream[:, seen.shape[1] :]), self.head())
 
     @torch.no_grad()
-    def answer(self, images: Tensor, start: int, end: int) -> list[list[int]]:
-        """Greedy decoding; every answer is cut where the longest that was asked for would end."""
-        ids = torch.full((len(images), 1), start)
-        while ids.shape[1] < LONGEST and not (ids == end).any(dim=1).all():
+    def answer(self, images: Tensor) -> list[list[int]]:
+        """Greedy decoding, until every answer has ended or there is no room left."""
+        ids = torch.full((len(images), 1), IDS[START])
+        while ids.shape[1] < LONGEST and not (ids == IDS[END]).any(dim=1).all():
             likeliest = self(images, ids)[:, -1:].argmax(dim=-1)
             ids = torch.cat([ids, likeliest], dim=1)
         return ids[:, 1:].tolist()
@@ -58,18 +63,23 @@ class Eyes(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 32, 4, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(32, 64, 4, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(64, width, 4, stride=2, padding=1),
+            *halve(1, 32), *halve(32, 64), *halve(64, width), *halve(width, width)
         )
-        self.row = nn.Parameter(torch.randn(GRID, 1, width) * 0.1)
-        self.column = nn.Parameter(torch.randn(1, GRID, width) * 0.1)
+        self.row = nn.Parameter(torch.randn(GRID, 1, width) * RP)
+        self.column = nn.Parameter(torch.randn(1, GRID, width) * RP)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.layers(images.unsqueeze(1))
         return features.flatten(2).mT + (self.row + self.column).flatten(0, 1)
+
+
+def halve(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    """Half the resolution, normalised so that all of the picture learns at one pace."""
+    return (
+        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.GELU(),
+    )
 
 
 class Block(nn.Module):
@@ -87,7 +97,7 @@ class Block(nn.Module):
     def forward(self, stream: Tensor, mask: Tensor) -> Tensor:
         parts = self.qkv(self.before(stream)).chunk(3, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        read = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         stream = stream + self.out(read.transpose(1, 2).flatten(2))
         return stream + self.think(self.between(stream))
 
@@ -97,10 +107,10 @@ class VocabularyRows(nn.Module):
 
     basis: Tensor
 
-    def __init__(self, width: int, harmonics: int) -> None:
+    def __init__(self, width: int, harmonics: int, scale: float) -> None:
         super().__init__()
-        self.text = nn.Parameter(torch.randn(FIRST_COORD, width) * 0.05)
-        self.mix = nn.Parameter(torch.randn(2 * harmonics, width) * 0.05)
+        self.text = nn.Parameter(torch.randn(FIRST_COORD, width) * scale)
+        self.mix = nn.Parameter(torch.randn(2 * harmonics, width) * scale)
         self.register_buffer("basis", fourier_basis(harmonics), persistent=False)
 
     def forward(self) -> Tensor:

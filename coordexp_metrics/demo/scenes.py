@@ -45,7 +45,10 @@ class Digits:
         index, scale = int(rng.integers(len(self.digits))), int(rng.integers(2, 4))
         digit = np.kron(self.images[index], np.ones((scale, scale), np.float32))
         row, column = divmod(cell, 2)
-        top, left = rng.integers(CELL - len(digit) + 1, size=2) + (row * CELL, column * CELL)
+        top, left = 8 * rng.integers((CELL - len(digit)) // 8 + 1, size=2) + (
+            row * CELL,
+            column * CELL,
+        )
         image[top : top + len(digit), left : left + len(digit)] = digit
         return int(self.digits[index]), ink_box(digit, int(left), int(top))
 
