@@ -65,6 +65,7 @@ class About(TypedDict, total=False):
     source: str
     aliases: tuple[str, ...]
     logged_aliases: tuple[str, ...]
+    alias_switch: str
     eval_twin: Metric
 
 

@@ -11,9 +11,10 @@ on import.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, Unpack, get_args
 
 from .errors import DeclarationError
 from .keys import well_formed
@@ -32,15 +33,21 @@ class Shape:
 
     Attributes:
         pattern: the key, with ``{name}`` and, for a family over passes, ``{provenance}``.
+        when: when its keys are present; ``when_over`` says it for single members.
         open_names: whether names beyond the declared ones are taken, such as new drop reasons.
+        unprefixed: whether evaluation spells the keys as training does.
+        provenance: the forward pass of a family that has only one.
     """
 
     pattern: str
     modes: tuple[Mode, ...] = ("train", "eval")
     emitted_by: tuple[str, ...] = ()
     when: Condition | None = None
+    when_over: Mapping[str, Condition] = field(default_factory=dict)
     source: str = ""
     open_names: bool = False
+    unprefixed: bool = False
+    provenance: str | None = None
 
     def bind(self, metric: Metric, name: str, family: str, provenance: str | None) -> Metric:
         """``metric`` under its key, with what its line left out."""
@@ -52,15 +59,29 @@ class Shape:
             "key": key,
             "name": spelled,
             "family": family,
-            "provenance": provenance,
+            "provenance": provenance or self.provenance,
             "modes": metric.modes or self.modes,
             "emitted_by": metric.emitted_by or self.emitted_by,
-            "when": metric.when or self.when,
+            "when": metric.when or self.when_over.get(provenance or "", self.when),
             "source": metric.source or self.source,
+            "unprefixed": metric.unprefixed or self.unprefixed,
         }
         for attribute, value in given.items():
             object.__setattr__(metric, attribute, value)
         return metric
+
+
+class ShapeWords(TypedDict, total=False):
+    """What a family's class statement may say beside its pattern."""
+
+    modes: tuple[Mode, ...]
+    emitted_by: tuple[str, ...]
+    when: Condition
+    when_over: Mapping[str, Condition]
+    source: str
+    open_names: bool
+    unprefixed: bool
+    provenance: str
 
 
 class Family:
@@ -74,18 +95,14 @@ class Family:
         cls,
         *,
         pattern: str | None = None,
-        modes: tuple[Mode, ...] = ("train", "eval"),
-        emitted_by: tuple[str, ...] = (),
-        when: Condition | None = None,
-        source: str = "",
-        open_names: bool = False,
+        **shape: Unpack[ShapeWords],
     ) -> None:
         super().__init_subclass__()
         if pattern is None:
             return
         if "{name}" not in pattern:
             raise DeclarationError(f"{cls.__name__}: the pattern {pattern!r} has no {{name}}")
-        cls.__shape__ = Shape(pattern, modes, emitted_by, when, source, open_names)
+        cls.__shape__ = Shape(pattern, **shape)
         cls.__lines__ = {n: m for n, m in vars(cls).items() if isinstance(m, Metric)}
         cls.__laws__ = tuple(law for law in vars(cls).values() if isinstance(law, Law))
         cls._bind_lines()

@@ -65,6 +65,8 @@ class Metric(Expression):
         source: the line of the contract that says so.
         formula: what it is computed from, or checked against.
         aliases: other spellings; ``logged_aliases`` are also written beside the key.
+        alias_switch: the key of a flag; where it is 0, logged aliases are not written.
+        eval_twin: the metric that this one becomes in evaluation, if not ``eval_`` + its key.
         declared_at: file and line of the declaration.
     """
 
@@ -85,7 +87,9 @@ class Metric(Expression):
     formula: Expression | None = None
     aliases: tuple[str, ...] = ()
     logged_aliases: tuple[str, ...] = ()
+    alias_switch: str = ""
     eval_twin: Metric | None = None
+    unprefixed: bool = False
     declared_at: tuple[str, int] = ("", 0)
     key: str = ""
     name: str = ""
@@ -101,7 +105,7 @@ class Metric(Expression):
         """The name in evaluation: the twin's, its own if it is eval-only, or ``eval_`` + key."""
         if self.eval_twin is not None:
             return self.eval_twin.key
-        return self.key if self.eval_only else EVAL_PREFIX + self.key
+        return self.key if self.eval_only or self.unprefixed else EVAL_PREFIX + self.key
 
     @property
     def eval_only(self) -> bool:

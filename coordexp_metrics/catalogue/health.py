@@ -1,0 +1,30 @@
+"""What this package could not pass on unchanged: it counts, it never hides."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..contract.declare import total
+from ..contract.family import Family
+from .conditions import COUNTS_NONZERO
+from .vocabulary import KEY, OBSERVATION, THIS_PACKAGE, VIOLATION
+
+count = partial(total, better="lower")
+
+
+class Health(
+    Family,
+    pattern="contract/{name}",
+    when=COUNTS_NONZERO,
+    unprefixed=True,
+    emitted_by=(THIS_PACKAGE,),
+):
+    """Counters of the library itself, under one name in training and in evaluation."""
+
+    withheld_total = count("non-finite observations of monitors left out", unit=OBSERVATION)
+    nonfinite_total = count("values that were NaN or infinite in a payload", unit=KEY)
+    dropped_total = count("values that could not be passed on", unit=KEY)
+    unregistered_total = count("values under keys that nobody declared", unit=KEY)
+    out_of_range_total = count("values outside the bounds of their metric", unit=KEY)
+    key_collision_total = count("values whose name another value of the record had", unit=KEY)
+    violations_total = count("broken laws, formulas and rules", unit=VIOLATION)

@@ -1,0 +1,53 @@
+"""The verbs, in the order in which a new user meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .demo import demo
+from .explain import explain
+from .generate import generate
+from .listing import listing
+from .replay import replay
+from .schema import schema
+from .search import search
+from .validate import validate
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="The training-metrics contract: look keys up, validate logs, generate schemas and pages.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ..contract.header import package_version
+
+        typer.echo(package_version())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+app.command()(demo)
+app.command()(validate)
+app.command()(replay)
+app.command()(explain)
+app.command()(search)
+app.command("list")(listing)
+app.command()(generate)
+app.command()(schema)

@@ -1,0 +1,42 @@
+"""What several verbs share: the catalogue they speak of, and tables of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..contract.catalogue import Catalogue
+
+__all__ = ["CatalogueOption", "catalogue_with", "table"]
+
+CatalogueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--catalogue",
+        metavar="SOURCE",
+        help="Your own keys beside the contract's: a module, an entry point, or a .json catalogue.",
+    ),
+]
+
+
+def catalogue_with(sources: Sequence[str] | None) -> Catalogue:
+    """The contract's catalogue, extended by ``sources``."""
+    from ..catalogue import CATALOGUE
+
+    return CATALOGUE.extended(*sources) if sources else CATALOGUE
+
+
+def table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
+    """``rows`` in columns as wide as their widest cell, the last one ragged."""
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "".join(
+            cell.ljust(width + gap) for cell, width in zip(row, [*widths, 0], strict=True)
+        ).rstrip()
+        for row in rows
+    )

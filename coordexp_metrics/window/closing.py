@@ -1,0 +1,106 @@
+"""From folded states to a payload: ratios are born here, and what is absent stays absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..contract.catalogue import Catalogue
+from ..contract.metric import Cumulative, Metric, Mode, Observed, SharedQuantile, Total
+from ..contract.payload import Payload
+from ..contract.values import nonfinite_name
+
+__all__ = ["closed"]
+
+WITHHELD = "contract/withheld_total"
+
+
+def closed(
+    catalogue: Catalogue,
+    states: Mapping[str, tuple[float, ...]],
+    running: dict[str, float],
+    withheld: Mapping[str, int],
+    mode: Mode,
+    global_step: int,
+) -> Payload:
+    """The payload of ``states``; ``running`` holds the cumulative keys and grows by this window."""
+    values = _observed(catalogue, states)
+    if mode == "train":
+        _run_on(catalogue, values, running)
+    if mode == "eval":
+        _speak_for_twins(catalogue, values)
+    for metric in catalogue.computed:
+        if mode in metric.modes and metric.key not in values:
+            value = metric.formula.evaluate(values)
+            if value is not None:
+                values[metric.key] = value
+    if withheld:
+        values[WITHHELD] = sum(withheld.values())
+    return _payload(catalogue, values, mode, global_step)
+
+
+def _observed(catalogue: Catalogue, states: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
+    """The value of each metric that has a state, in catalogue order."""
+    values: dict[str, float] = {}
+    for key, metric in catalogue.items():
+        value = _value(metric, states)
+        if value is not None:
+            values[key] = value
+    return values
+
+
+def _value(metric: Metric, states: Mapping[str, tuple[float, ...]]) -> float | None:
+    if isinstance(metric, SharedQuantile):
+        shared = states.get(metric.of.key)
+        return None if shared is None else metric.reduction.compute(shared)
+    state = states.get(metric.key)
+    if state is None or not isinstance(metric, Observed):
+        return None
+    value = metric.reduction.compute(state)
+    if value == 0 and isinstance(metric, Total) and metric.absent_at_zero:
+        return None
+    return value
+
+
+def _run_on(catalogue: Catalogue, values: dict[str, float], running: dict[str, float]) -> None:
+    for key, metric in catalogue.items():
+        if isinstance(metric, Cumulative) and metric.of.key in values:
+            running[key] = running.get(key, 0) + values[metric.of.key]
+            values[key] = running[key]
+
+
+def _speak_for_twins(catalogue: Catalogue, values: dict[str, float]) -> None:
+    """In evaluation a metric stands for its twin too, so that the twin's formulas find it."""
+    for key in list(values):
+        twin = catalogue[key].eval_twin
+        if twin is not None and twin.kind == catalogue[key].kind:
+            values.setdefault(twin.key, values[key])
+
+
+def _payload(
+    catalogue: Catalogue, values: Mapping[str, float], mode: Mode, global_step: int
+) -> Payload:
+    metrics: dict[str, float] = {}
+    nonfinite: dict[str, str] = {}
+    for key, value in values.items():
+        metric = catalogue.get(key)
+        if metric is not None and (metric.internal or not _belongs(metric, values, mode)):
+            continue
+        text = nonfinite_name(value)
+        if text is None:
+            metrics[key] = value
+        else:
+            nonfinite[key] = text
+    coverage = {"world_size": 1, "missing_ranks": [], "steps": 1, "scope": "global"}
+    return Payload(
+        mode=mode,
+        global_step=global_step,
+        metrics=metrics,
+        nonfinite=nonfinite,
+        coverage=coverage,
+    )
+
+
+def _belongs(metric: Metric, values: Mapping[str, float], mode: Mode) -> bool:
+    if mode == "eval" and metric.eval_twin is not None:
+        return metric.eval_twin.key not in values
+    return mode in metric.modes
