@@ -1,0 +1,145 @@
+"""One record is one line of JSON; numbers keep every bit, and NaN is a word in ``nonfinite``.
+
+orjson writes the lines where it is installed; the standard library writes the same data where it is
+not, and the lines that orjson refuses (integers beyond 64 bits).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from ..contract.errors import safe_text
+from ..contract.header import Header
+from ..contract.payload import SCHEMA_VERSION
+from ..contract.record import Record
+from ..contract.values import nonfinite_name
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+
+__all__ = ["RESERVED", "header_line", "plain", "record_line"]
+
+RESERVED = frozenset(
+    {
+        "schema_version",
+        "mode",
+        "global_step",
+        "seq",
+        "time",
+        "dataset",
+        "metrics",
+        "nonfinite",
+        "coverage",
+        "health",
+        "header",
+        "extra",
+    }
+)
+MAX_DEPTH = 32
+MAX_INT_BITS = 1024
+
+
+def header_line(header: Header) -> bytes:
+    """The first line of a log."""
+    return _line({"header": plain(header.to_data())})
+
+
+def record_line(record: Record) -> bytes:
+    """One record as a line.
+
+    Further sections of the payload stand beside the known ones; a section whose name the format
+    needs for itself stands under ``extra``.
+
+    Raises:
+        ValueError: a number in ``metrics`` or ``health`` is not finite.
+
+    >>> record_line(Record("train", 7, {"loss": 1.25}, {"grad_norm": "inf"}, seq=0))
+    b'{"schema_version":1,"mode":"train","global_step":7,"seq":0,"metrics":{"loss":1.25},"nonfinite":{"grad_norm":"inf"}}\\n'
+    """
+    row: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "mode": record.mode,
+        "global_step": record.global_step,
+    }
+    given = {"seq": record.seq, "time": record.time, "dataset": plain(record.dataset)}
+    row |= {name: value for name, value in given.items() if value is not None}
+    row["metrics"] = _finite(record.metrics)
+    sections = {
+        "nonfinite": dict(record.nonfinite),
+        "coverage": plain(record.coverage),
+        "health": _finite(record.health),
+        **_further(record.extra),
+    }
+    return _line(row | {name: section for name, section in sections.items() if section})
+
+
+def _further(extra: Mapping[str, Any]) -> dict[str, Any]:
+    clashing = {name: section for name, section in extra.items() if name in RESERVED}
+    beside = {name: section for name, section in extra.items() if name not in RESERVED}
+    return {**plain(beside), "extra": plain(clashing)}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    # orjson would write null, json a bare NaN: neither is a number, so neither is written.
+    if not all(map(math.isfinite, numbers.values())):
+        wrong = [key for key, number in numbers.items() if not math.isfinite(number)]
+        raise ValueError(f"{safe_text(wrong[0])} is not finite; it belongs in `nonfinite`")
+    return dict(numbers)
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    if orjson is not None:
+        try:
+            return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:
+            pass
+    text = json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def plain(value: object, around: tuple[int, ...] = ()) -> Any:
+    """``value`` as JSON data, whatever a configuration holds; no method of it is called.
+
+    Non-finite floats become words, paths strings, and what JSON cannot say becomes the name of its
+    type.
+
+    >>> plain({"lr": float("inf"), "out": PurePath("runs/a"), "betas": (0.9, 0.999), "f": object()})
+    {'lr': 'inf', 'out': 'runs/a', 'betas': [0.9, 0.999], 'f': '<builtins.object>'}
+    """
+    if value is None or type(value) is bool:
+        return value
+    if isinstance(value, (str, int, float, PurePath)):
+        return _plain_scalar(value)
+    if id(value) in around or len(around) >= MAX_DEPTH:
+        return safe_text(value)
+    inside = (*around, id(value))
+    if isinstance(value, Mapping):
+        return {_plain_key(key): plain(item, inside) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, inside) for item in value]
+    return safe_text(value)
+
+
+def _plain_key(key: object) -> str:
+    return _plain_text(str.__str__(key)) if isinstance(key, str) else safe_text(key)
+
+
+def _plain_scalar(value: object) -> str | float:
+    if isinstance(value, float):
+        number = float.__float__(value)
+        return nonfinite_name(number) or number
+    if isinstance(value, int):
+        whole = int.__int__(value)
+        return whole if whole.bit_length() <= MAX_INT_BITS else safe_text(whole)
+    return _plain_text(str.__str__(value) if isinstance(value, str) else str(value))
+
+
+def _plain_text(text: str) -> str:
+    # A lone surrogate (a file name that is not UTF-8) cannot be written as UTF-8.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
