@@ -19,9 +19,6 @@ from coordexp_metrics.demo.scenes import BINS, CANVAS
 
 GRID = CANVAS // 16
 LONGEST = 64
-import os
-
-EP, ES, RP = map(float, os.environ.get("I", "0.02,0.05,0.1").split(","))
 
 
 class Detector(nn.Module):
@@ -32,8 +29,8 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.eyes = Eyes(width)
-        self.embedding = VocabularyRows(width, harmonics, ES)
-        self.position = nn.Parameter(torch.randn(LONGEST, width) * EP)
+        self.embedding = VocabularyRows(width, harmonics, 0.05)
+        self.position = nn.Parameter(torch.randn(LONGEST, width) * 0.05)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = VocabularyRows(width, harmonics, 0.05)
@@ -65,8 +62,8 @@ class Eyes(nn.Module):
         self.layers = nn.Sequential(
             *halve(1, 32), *halve(32, 64), *halve(64, width), *halve(width, width)
         )
-        self.row = nn.Parameter(torch.randn(GRID, 1, width) * RP)
-        self.column = nn.Parameter(torch.randn(1, GRID, width) * RP)
+        self.row = nn.Parameter(torch.randn(GRID, 1, width) * 0.5)
+        self.column = nn.Parameter(torch.randn(1, GRID, width) * 0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.layers(images.unsqueeze(1))

@@ -55,7 +55,9 @@ def digits_found(detector: Detector, scenes: int = 64) -> str:
         [found(scene, answer) for scene, answer in zip(asked, answers, strict=True)], axis=0
     )
     there = sum(len(scene.objects) for scene in asked)
-    return f"{scenes} held-out scenes read: {boxes} of {there} digits boxed, {named} named right too"
+    return (
+        f"{scenes} held-out scenes read: {boxes} of {there} digits boxed, {named} named right too"
+    )
 
 
 def found(scene: Scene, answer: list[tuple[str, Box]]) -> tuple[int, int]:

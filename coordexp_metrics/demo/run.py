@@ -1,8 +1,8 @@
 """The training loop: observe every micro-batch, close the window once a step, emit the payload.
 
-    window.observe(key, *statistic)                    # a sum and its weight, never a mean
-    payload = window.close(mode="train", global_step=step)
-    registry.emit(payload)                             # validated, then on to every sink
+window.observe(key, *statistic)                    # a sum and its weight, never a mean
+payload = window.close(mode="train", global_step=step)
+registry.emit(payload)                             # validated, then on to every sink
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def offline_run(out: Path) -> Any:
     import wandb
 
     quiet = wandb.Settings(x_disable_meta=True, x_disable_stats=True, save_code=False, silent=True)
-    return wandb.init(
-        project="coordexp-metrics-demo", mode="offline", dir=str(out), settings=quiet
-    )
+    return wandb.init(project="coordexp-metrics-demo", mode="offline", dir=str(out), settings=quiet)
 
 
 class Training:
