@@ -92,6 +92,7 @@ class MetricsRegistry:
         self._emitter = Emitter(checker, aliases=aliases == "contract")
         self._accounts = Accounts()
         self._seq = itertools.count()
+        self._lock = threading.RLock()
         self._inside = threading.local()
         self._closed = False
         header = Header(catalogue, dict(run or {}), pipeline, dict(parameters or {}))
@@ -116,7 +117,8 @@ class MetricsRegistry:
             return self._refused("closed", "emit", "came after close; the payload is dropped")
         self._inside.emit = True
         try:
-            return self._emit(payload)
+            with self._lock:
+                return self._emit(payload)
         except PayloadError:
             if self._on_violation == "raise":
                 raise
@@ -204,13 +206,15 @@ class MetricsRegistry:
 
     def flush(self) -> None:
         """Bring everything that was emitted to where it is safe."""
-        self._fanout.flush()
+        with self._lock:
+            self._fanout.flush()
 
     def close(self) -> None:
         """Flush and close every sink. Further calls do nothing."""
-        if not self._closed:
-            self._closed = True
-            self._fanout.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._fanout.close()
 
     def __enter__(self) -> Self:
         return self

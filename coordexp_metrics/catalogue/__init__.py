@@ -6,22 +6,14 @@ from ..contract.catalogue import Catalogue
 from ..contract.family import Family
 from .coord_diag import CoordDiag, Forward
 from .coord_monitor import CoordMonitor
+from .desc_monitor import DescMonitor
+from .generation import Decoding, Generation, Lengths, Timing
 from .health import Health
 from .laws import LAWS
+from .matching import Coverage, Matching, Parsing
 from .objective import CoordLoss, Objective, Pass, SelfContextTextLoss, TextContext, TextLoss
 from .progress import Accumulation, Packing, PostRolloutPacking, Progress
 from .removed import REMOVED, SUPPRESSED
-from .rollout import (
-    Coverage,
-    Decoding,
-    DescMonitor,
-    EvalUnmatched,
-    Generation,
-    Lengths,
-    Matching,
-    Parsing,
-    Timing,
-)
 from .rollout_eval import EvalRollout
 from .stage1 import BaseCE, Stage1, Stage1CoordDiag
 from .tokens import TokenAccuracy, TokenTypes
@@ -47,7 +39,6 @@ __all__ = [
     "DropReasons",
     "EvalRollout",
     "EvalSpeed",
-    "EvalUnmatched",
     "Forward",
     "Generation",
     "Health",
@@ -100,7 +91,6 @@ FAMILIES: tuple[type[Family], ...] = (
     Coverage,
     Lengths,
     EvalRollout,
-    EvalUnmatched,
     Stage2,
     TwoChannel,
     ChannelB,

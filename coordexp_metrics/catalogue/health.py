@@ -7,7 +7,7 @@ from functools import partial
 from ..contract.declare import total
 from ..contract.family import Family
 from .conditions import COUNTS_NONZERO
-from .vocabulary import KEY, OBSERVATION, THIS_PACKAGE, VIOLATION
+from .vocabulary import KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
 
 count = partial(total, better="lower")
 
@@ -23,6 +23,7 @@ class Health(
 
     withheld_total = count("non-finite observations of monitors left out", unit=OBSERVATION)
     nonfinite_total = count("values that were NaN or infinite in a payload", unit=KEY)
+    rejected_total = count("payloads that could not be passed on at all", unit=PAYLOAD)
     dropped_total = count("values that could not be passed on", unit=KEY)
     unregistered_total = count("values under keys that nobody declared", unit=KEY)
     out_of_range_total = count("values outside the bounds of their metric", unit=KEY)

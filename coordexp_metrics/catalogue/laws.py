@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..contract.formula import present_sum
 from ..contract.law import identity
+from .generation import Generation
 from .objective import CoordLoss, Objective, SelfContextTextLoss, TextLoss
-from .rollout import Generation
 from .two_channel import DropReasons, Stage2, StrictDrop
 
 _atoms = [

@@ -10,7 +10,7 @@ from ..contract.formula import previous
 from ..contract.law import identity
 from ..contract.units import MICRO_STEP, PACK, SAMPLE, SEGMENT
 from .conditions import STAGE2_RUN
-from .vocabulary import ALL_STAGES, NOT_NEGATIVE, STAGE2, reference
+from .vocabulary import ALL_STAGES, NOT_NEGATIVE, STAGE2, TRAIN, reference
 
 per_pack = partial(mean, per=PACK, bounds=NOT_NEGATIVE)
 
@@ -25,9 +25,7 @@ class Packing(Family, pattern="pack/{name}", emitted_by=ALL_STAGES):
     )
 
 
-class Progress(
-    Family, pattern="train/{name}", modes=("train",), when=STAGE2_RUN, emitted_by=STAGE2
-):
+class Progress(Family, pattern="train/{name}", modes=TRAIN, when=STAGE2_RUN, emitted_by=STAGE2):
     """What a step consumed, whatever the packing made of it."""
 
     samples_total = total(
@@ -71,7 +69,7 @@ class Accumulation(Family, pattern="accum/{name}", emitted_by=ALL_STAGES):
 
 
 class PostRolloutPacking(
-    Family, pattern="packing/{name}", modes=("train",), when=STAGE2_RUN, emitted_by=STAGE2
+    Family, pattern="packing/{name}", modes=TRAIN, when=STAGE2_RUN, emitted_by=STAGE2
 ):
     """Packs made after the rollout, where what does not fit is carried over."""
 

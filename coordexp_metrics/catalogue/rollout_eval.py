@@ -1,4 +1,4 @@
-"""Names that only evaluation has. The first of them are what training totals are called there."""
+"""Names that only evaluation has; some are what a total of training is called there."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class EvalRollout(
     )
     matched = total(
         "predictions matched to ground truth", unit=OBJECT, better="higher", source=reference(300)
+    )
+    fp = derived(
+        "predicted objects that match no ground truth",
+        pred_objects - matched,
+        unit=OBJECT,
+        better="lower",
+        bounds=NOT_NEGATIVE,
+        source=reference(301),
     )
     fn = derived(
         "ground-truth objects that no prediction matched",

@@ -70,6 +70,7 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         in_loss=True,
         in_loss_when=ENABLED,
         logged_aliases=("coord_softce_w1/soft_ce",),
+        alias_switch="coord_diag/enabled",
         source=reference(382),
     )
     w1 = per_token(
@@ -80,6 +81,7 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         in_loss=True,
         in_loss_when=ENABLED,
         logged_aliases=("coord_softce_w1/w1",),
+        alias_switch="coord_diag/enabled",
         source=reference(387),
     )
     ce = per_token(
@@ -90,6 +92,7 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         in_loss=True,
         in_loss_when=f"{ENABLED} and ce_weight != 0",
         logged_aliases=("coord_softce_w1/ce",),
+        alias_switch="coord_diag/enabled",
         source=reference(391),
     )
     gate = per_token(
@@ -100,6 +103,7 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         in_loss=True,
         in_loss_when=f"{ENABLED} and gate_weight != 0",
         logged_aliases=("coord_softce_w1/gate",),
+        alias_switch="coord_diag/enabled",
         source=reference(395),
     )
     loss = per_token(
@@ -107,12 +111,13 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         unit=OBJECTIVE,
         formula=parameter("soft_ce_weight") * soft_ce
         + parameter("w1_weight") * w1
-        + parameter("ce_weight", 0.0) * ce
+        + parameter("ce_weight") * ce
         + parameter("gate_weight") * gate,
         better="lower",
         in_loss=True,
         in_loss_when=ENABLED,
         logged_aliases=("coord_softce_w1/loss",),
+        alias_switch="coord_diag/enabled",
         source=reference(377),
     )
     coord_vocab_mass = per_token(

@@ -25,6 +25,7 @@ from .vocabulary import (
     SAMPLE_PER_SECOND,
     STEP_PER_SECOND,
     TOKEN_PER_SECOND,
+    TRAIN,
     TRANSFORMERS,
     TRL,
 )
@@ -32,7 +33,7 @@ from .vocabulary import (
 speed = partial(agreed, better="higher", bounds=NOT_NEGATIVE)
 
 
-class TrainerBasics(Family, pattern="{name}", modes=("train",), emitted_by=(TRANSFORMERS,)):
+class TrainerBasics(Family, pattern="{name}", modes=TRAIN, emitted_by=(TRANSFORMERS,)):
     """Logged during training, and in the summary at its end."""
 
     grad_norm = mean(
@@ -47,20 +48,6 @@ class TrainerBasics(Family, pattern="{name}", modes=("train",), emitted_by=(TRAN
     train_steps_per_second = speed("steps a second over the whole run", unit=STEP_PER_SECOND)
     total_flos = agreed(
         "floating-point operations of the whole run", unit=FLOP, bounds=NOT_NEGATIVE
-    )
-    memory_gib = maximum(
-        "accelerator memory reserved",
-        unit=GIBIBYTE,
-        name="memory(GiB)",
-        better="lower",
-        bounds=NOT_NEGATIVE,
-        emitted_by=(MS_SWIFT,),
-    )
-    train_speed = speed(
-        "optimizer steps a second since the start",
-        unit=STEP_PER_SECOND,
-        name="train_speed(iter/s)",
-        emitted_by=(MS_SWIFT,),
     )
 
 
@@ -79,6 +66,20 @@ class TrainerClock(Family, pattern="{name}", unprefixed=True, emitted_by=(TRANSF
     )
     train_tokens_per_second = speed(
         "tokens a second since training began", unit=TOKEN_PER_SECOND, when=COUNTS_INPUT_TOKENS
+    )
+    memory_gib = maximum(
+        "accelerator memory reserved",
+        unit=GIBIBYTE,
+        name="memory(GiB)",
+        better="lower",
+        bounds=NOT_NEGATIVE,
+        emitted_by=(MS_SWIFT,),
+    )
+    train_speed = speed(
+        "optimizer steps a second since the start",
+        unit=STEP_PER_SECOND,
+        name="train_speed(iter/s)",
+        emitted_by=(MS_SWIFT,),
     )
 
 

@@ -6,13 +6,13 @@ from ..contract.declare import flag, rate, total
 from ..contract.family import Family
 from ..contract.units import OBJECT, ROLLOUT, SAMPLE, STEP
 from .conditions import CHANNEL_B_RAN, TWO_CHANNEL_RUN
-from .vocabulary import TWO_CHANNEL, reference
+from .vocabulary import TRAIN, TWO_CHANNEL, reference
 
 
 class Stage2(
     Family,
     pattern="stage2/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=TWO_CHANNEL_RUN,
     emitted_by=(TWO_CHANNEL,),
     source=reference(153),
@@ -26,7 +26,7 @@ class Stage2(
 class TwoChannel(
     Family,
     pattern="stage2_ab/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=TWO_CHANNEL_RUN,
     emitted_by=(TWO_CHANNEL,),
     source=reference(260),
@@ -45,7 +45,7 @@ class TwoChannel(
 class StrictDrop(
     Family,
     pattern="stage2_ab/channel_b/strict_drop/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=CHANNEL_B_RAN,
     emitted_by=(TWO_CHANNEL,),
 ):
@@ -60,7 +60,7 @@ class StrictDrop(
 class DropReasons(
     Family,
     pattern="stage2_ab/channel_b/strict_drop/reason/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=CHANNEL_B_RAN,
     emitted_by=(TWO_CHANNEL,),
     source=reference(276),
@@ -79,7 +79,7 @@ class DropReasons(
 class ClosureSupervision(
     Family,
     pattern="stage2_ab/channel_b/closure_supervision/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=CHANNEL_B_RAN,
     emitted_by=(TWO_CHANNEL,),
 ):
@@ -96,7 +96,7 @@ class ClosureSupervision(
 class ChannelB(
     Family,
     pattern="stage2_ab/channel_b/{name}",
-    modes=("train",),
+    modes=TRAIN,
     when=CHANNEL_B_RAN,
     emitted_by=(TWO_CHANNEL,),
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contract.metric import Bounds
+from ..contract.metric import Bounds, Mode
 from ..contract.units import Unit
 
 STAGE1 = "stage1"
@@ -16,6 +16,9 @@ THIS_PACKAGE = "coordexp_metrics"
 STAGE2 = (TWO_CHANNEL, ROLLOUT_ALIGNED)
 ALL_STAGES = (STAGE1, *STAGE2)
 
+TRAIN: tuple[Mode, ...] = ("train",)
+BOTH: tuple[Mode, ...] = ("train", "eval")
+
 NOT_NEGATIVE: Bounds = (0.0, None)
 UNIT_INTERVAL: Bounds = (0.0, 1.0)
 
@@ -26,6 +29,7 @@ EVALUATION = Unit("evaluation")
 GRADIENT_NORM = Unit("gradient norm")
 KEY = Unit("key")
 OBSERVATION = Unit("observation")
+PAYLOAD = Unit("payload")
 VIOLATION = Unit("violation")
 SAMPLE_PER_SECOND = Unit("sample per second")
 STEP_PER_SECOND = Unit("optimizer step per second")

@@ -108,6 +108,8 @@ class Naming:
             names.dropped[key] = "key.suppressed"
             return
         found = self._catalogue.resolve(key)
+        if found is None and mode == "eval":
+            found = self._catalogue.resolve(EVAL_PREFIX + key)
         if found is None:
             self._unknown(names, position, key, mode)
             return

@@ -70,19 +70,16 @@ def record_line(record: Record) -> bytes:
     given = {"seq": record.seq, "time": record.time, "dataset": plain(record.dataset)}
     row |= {name: value for name, value in given.items() if value is not None}
     row["metrics"] = _finite(record.metrics)
+    clashing = {name: section for name, section in record.extra.items() if name in RESERVED}
+    beside = {name: section for name, section in record.extra.items() if name not in RESERVED}
     sections = {
         "nonfinite": dict(record.nonfinite),
         "coverage": plain(record.coverage),
         "health": _finite(record.health),
-        **_further(record.extra),
+        "extra": plain(clashing),
     }
-    return _line(row | {name: section for name, section in sections.items() if section})
-
-
-def _further(extra: Mapping[str, Any]) -> dict[str, Any]:
-    clashing = {name: section for name, section in extra.items() if name in RESERVED}
-    beside = {name: section for name, section in extra.items() if name not in RESERVED}
-    return {**plain(beside), "extra": plain(clashing)}
+    row |= {name: section for name, section in sections.items() if section}
+    return _line(row | plain(beside))
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,6 @@ A sink that fails keeps its failure to itself: the trainer and the other sinks d
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,7 +85,6 @@ class FanOut:
 
     def __init__(self, sinks: Sequence[Sink], header: Header) -> None:
         self.channels = tuple(Channel(sink) for sink in sinks)
-        self._lock = threading.RLock()
         opened: list[Sink] = []
         try:
             for sink in sinks:
@@ -100,18 +98,15 @@ class FanOut:
 
     def write(self, record: Record) -> None:
         """Deliver ``record`` to every sink."""
-        with self._lock:
-            for channel in self.channels:
-                channel.write(record)
+        for channel in self.channels:
+            channel.write(record)
 
     def flush(self) -> None:
         """Flush every sink."""
-        with self._lock:
-            for channel in self.channels:
-                channel.flush()
+        for channel in self.channels:
+            channel.flush()
 
     def close(self) -> None:
         """Close every sink."""
-        with self._lock:
-            for channel in self.channels:
-                channel.close()
+        for channel in self.channels:
+            channel.close()

@@ -64,5 +64,5 @@ def write_whole(descriptor: int, data: bytes) -> None:
 def cannot_write(path: Path, error: OSError | ValueError, sink: str) -> SinkError:
     """The error of a sink that has no file."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
-    where = safe_text(str(path), limit=300)
+    where = safe_text(str(path), limit=1024)
     return SinkError(f"{sink} cannot write {where}: {why}; name another path", sink)

@@ -53,6 +53,7 @@ class JsonlSink(Sink):
         try:
             self._append(header_line(header))
         except OSError as error:
+            self.close()
             raise cannot_write(self.path, error, self.name) from error
 
     def write(self, record: Record) -> None:

@@ -71,8 +71,9 @@ def _run_on(catalogue: Catalogue, values: dict[str, float], running: dict[str, f
 def _speak_for_twins(catalogue: Catalogue, values: dict[str, float]) -> None:
     """In evaluation a metric stands for its twin too, so that the twin's formulas find it."""
     for key in list(values):
-        twin = catalogue[key].eval_twin
-        if twin is not None and twin.kind == catalogue[key].kind:
+        metric = catalogue[key]
+        twin = metric.eval_twin
+        if twin and (twin.kind, twin.details()) == (metric.kind, metric.details()):
             values.setdefault(twin.key, values[key])
 
 
