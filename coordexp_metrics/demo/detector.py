@@ -1,6 +1,6 @@
 """The detector is a language model with an image for its prompt.
 
-Convolutions turn the canvas into 64 prefix tokens that see one another; the text after them sees
+Convolutions turn the canvas into 16 prefix tokens that see one another; the text after them sees
 the prefix and its own past. Coordinates are embedded and predicted through one smooth basis over
 the bins, so that what is learned about a bin is learned about its neighbours: that is what makes a
 thousand bins learnable within a few hundred steps.
@@ -18,7 +18,7 @@ from coordexp_metrics.demo.coordjson import END, FIRST_COORD, IDS, START
 from coordexp_metrics.demo.scenes import BINS, CANVAS
 
 GRID = CANVAS // 16
-LONGEST = 64
+LONGEST = 48
 
 
 class Detector(nn.Module):
@@ -38,7 +38,7 @@ class Detector(nn.Module):
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
         seen = self.eyes(images)
         text = embedding(ids, self.embedding()) + self.position[: ids.shape[1]]
-        stream = torch.cat([seen, text], dim=1)
+        stream: Tensor = torch.cat([seen, text], dim=1)
         mask = prefix_causal(seen.shape[1], ids.shape[1])
         for block in self.blocks:
             stream = block(stream, mask)
@@ -55,7 +55,7 @@ class Detector(nn.Module):
 
 
 class Eyes(nn.Module):
-    """One token for every 8 x 8 pixels, knowing where it stands."""
+    """One token for every 16 x 16 pixels, knowing where it stands."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -96,7 +96,8 @@ class Block(nn.Module):
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         read = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         stream = stream + self.out(read.transpose(1, 2).flatten(2))
-        return stream + self.think(self.between(stream))
+        thought: Tensor = self.think(self.between(stream))
+        return stream + thought
 
 
 class VocabularyRows(nn.Module):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from coordexp_metrics import CATALOGUE, Payload
+from coordexp_metrics import CATALOGUE, Payload, read
+from coordexp_metrics.audit.validate import validate
 from coordexp_metrics.demo.coordjson import WORDS, Batch, decode, parse
 from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.scenes import Box, Digits, Scene
@@ -35,7 +36,7 @@ def closing(out: Path, detector: Detector, chance: Payload, first: Payload, last
         say(f"{CATALOGUE[key].eval_key:36}" + "".join(f"{value:10.3f}" for value in values))
     say(f"\n{digits_found(detector)}")
     say_where_to_look(out)
-    return 0
+    return validated(out / "metrics.jsonl")
 
 
 def say_where_to_look(out: Path) -> None:
@@ -45,6 +46,15 @@ def say_where_to_look(out: Path) -> None:
     for run in sorted((out / "wandb").glob("offline-run-*"))[-1:]:
         say(f"weights & biases wandb sync {run}")
     say("any key          coordexp-metrics explain eval_coord_diag/expected_bin_mae")
+
+
+def validated(log: Path) -> int:
+    """What `coordexp-metrics validate` says of the log, and its exit code."""
+    report = validate(read(log))
+    for finding in report.findings:
+        say(f"{finding.path}:{finding.line}: {finding.rule} {finding.message}")
+    say(f"\n{report.statistics['records']} records validated, {len(report.findings)} findings")
+    return report.exit_code()
 
 
 def digits_found(detector: Detector, scenes: int = 64) -> str:

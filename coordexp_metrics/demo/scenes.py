@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-CANVAS, CELL, BINS = 64, 32, 1000
+CANVAS, CELL, BINS = 64, 16, 1000
+PER_ROW = CANVAS // CELL
 
 Image = NDArray[np.float32]
 Box = tuple[int, int, int, int]
@@ -37,20 +38,16 @@ class Digits:
 
     def _scene(self, rng: np.random.Generator) -> Scene:
         image = np.zeros((CANVAS, CANVAS), np.float32)
-        cells = np.sort(rng.choice(4, size=rng.integers(1, 4), replace=False))
+        cells = np.sort(rng.choice(PER_ROW**2, size=rng.integers(1, 4), replace=False))
         return Scene(image, tuple(self._paste(image, int(cell), rng) for cell in cells))
 
     def _paste(self, image: Image, cell: int, rng: np.random.Generator) -> tuple[int, Box]:
-        """Put a digit two or three times its size somewhere into one quarter of the canvas."""
-        index, scale = int(rng.integers(len(self.digits))), int(rng.integers(2, 4))
-        digit = np.kron(self.images[index], np.ones((scale, scale), np.float32))
-        row, column = divmod(cell, 2)
-        top, left = 8 * rng.integers((CELL - len(digit)) // 8 + 1, size=2) + (
-            row * CELL,
-            column * CELL,
-        )
-        image[top : top + len(digit), left : left + len(digit)] = digit
-        return int(self.digits[index]), ink_box(digit, int(left), int(top))
+        """Put some digit, enlarged to fill it, into a cell of the canvas."""
+        index = int(rng.integers(len(self.digits)))
+        digit = np.kron(self.images[index], np.ones((2, 2), np.float32))
+        top, left = (CELL * place for place in divmod(cell, PER_ROW))
+        image[top : top + CELL, left : left + CELL] = digit
+        return int(self.digits[index]), ink_box(digit, left, top)
 
 
 def ink_box(digit: Image, left: int, top: int) -> Box:
