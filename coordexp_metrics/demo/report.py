@@ -13,6 +13,7 @@ from coordexp_metrics.demo.coordjson import WORDS, Batch, decode, parse
 from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.scenes import Box, Digits, Scene
 
+LOG = "metrics.jsonl"
 TELLING = (
     "loss",
     "coord_diag/expected_bin_mae",
@@ -36,12 +37,12 @@ def closing(out: Path, detector: Detector, chance: Payload, first: Payload, last
         say(f"{CATALOGUE[key].eval_key:36}" + "".join(f"{value:10.3f}" for value in values))
     say(f"\n{digits_found(detector)}")
     say_where_to_look(out)
-    return validated(out / "metrics.jsonl")
+    return validated(out / LOG)
 
 
 def say_where_to_look(out: Path) -> None:
     """Each sink's own way in."""
-    say(f"\nevery number     {out / 'metrics.jsonl'}")
+    say(f"\nevery number     {out / LOG}")
     say(f"curves           tensorboard --logdir {out / 'tb'}")
     for run in sorted((out / "wandb").glob("offline-run-*"))[-1:]:
         say(f"weights & biases wandb sync {run}")

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from coordexp_metrics import CATALOGUE, MetricsRegistry, Payload, PipelineIdenti
 from coordexp_metrics.demo.coordjson import Batch
 from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.objective import WEIGHTS, Normaliser, Supervised, terms
-from coordexp_metrics.demo.report import closing, say
+from coordexp_metrics.demo.report import LOG, closing, say
 from coordexp_metrics.demo.scenes import Digits
 from coordexp_metrics.demo.statistics import statistics
 from coordexp_metrics.sinks import JsonlSink, TensorBoardSink, WandbSink
@@ -40,11 +41,10 @@ def main(
 ) -> int:
     """Train, log to `out`, report, and validate what was logged; 0 if the log is clean."""
     torch.set_num_threads(1)  # a step is small: threads that wait for one another cost more
-    torch.manual_seed(seed)
-    out.mkdir(parents=True, exist_ok=True)
+    out = own_folder(out)
     began = time.monotonic()
     with ExitStack() as stack:
-        sinks: list[Sink] = [JsonlSink(out / "metrics.jsonl"), TensorBoardSink(out / "tb")]
+        sinks: list[Sink] = [JsonlSink(out / LOG), TensorBoardSink(out / "tb")]
         if wandb:
             sinks.append(WandbSink(stack.enter_context(offline_run(out))))
         registry = stack.enter_context(
@@ -62,6 +62,14 @@ PIPELINE = PipelineIdentity(
 )
 
 
+def own_folder(out: Path) -> Path:
+    """A run has a folder to itself: `out`, or `out-2`, `out-3`, ... where there is a log already."""
+    names = chain([out.name], (f"{out.name}-{number}" for number in count(2)))
+    folder = next(folder for folder in map(out.with_name, names) if not (folder / LOG).exists())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def offline_run(out: Path) -> Any:
     """The run is the user's to begin and to finish: the sink only logs to it."""
     import wandb
@@ -74,6 +82,7 @@ class Training:
     """A detector, its optimizer, and one window that is closed after each step."""
 
     def __init__(self, registry: MetricsRegistry, steps: int, seed: int) -> None:
+        torch.manual_seed(seed)
         self.registry, self.steps = registry, steps
         self.window = Window(CATALOGUE)
         self.detector = Detector()
@@ -99,7 +108,7 @@ class Training:
         batches = [Batch.of(self.digits.scenes(SCENES, self.rng)) for _ in range(MICRO_BATCHES)]
         for share in self.shares(self.detector, batches):
             share.backward()  # type: ignore[no-untyped-call]
-        self.observe_step(batches)
+        self.observe_step(global_step, batches)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -118,12 +127,13 @@ class Training:
                 self.window.observe(key, *statistic)
             yield share
 
-    def observe_step(self, batches: Sequence[Batch]) -> None:
-        """What a trainer knows besides its logits."""
+    def observe_step(self, global_step: int, batches: Sequence[Batch]) -> None:
+        """What a trainer knows besides its logits; an epoch is a scene for every digit."""
         scenes = sum(len(batch.ids) for batch in batches)
         norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), 1.0)
         self.window.observe("grad_norm", norm, 1)
         self.window.observe("learning_rate", self.schedule.get_last_lr()[0])
+        self.window.observe("epoch", global_step * scenes / len(self.digits.images))
         self.window.observe("train/samples_total", scenes)
         self.window.observe("train/micro_steps", len(batches))
 

@@ -109,3 +109,11 @@ def test_main_leaves_a_clean_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     modes = [json.loads(line).get("mode") for line in lines]
     assert (modes.count("train"), modes.count("eval")) == (4, 3)
     assert list((tmp_path / "tb").iterdir())
+
+
+def test_a_second_run_has_a_folder_to_itself(tmp_path: Path) -> None:
+    """Two runs in one event directory would be one zigzag curve."""
+    first = run.own_folder(tmp_path / "demo")
+    assert run.own_folder(tmp_path / "demo") == first
+    (first / run.LOG).touch()
+    assert run.own_folder(tmp_path / "demo") == tmp_path / "demo-2"
