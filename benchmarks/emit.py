@@ -32,7 +32,7 @@ def payloads() -> list[dict[str, object]]:
         if not metric.internal and "train" in metric.modes and metric.formula is None
     ]
     keys += [m.key for m in CATALOGUE.values() if m.formula is not None and not m.internal]
-    values = {key: 0 for key in keys[:KEYS]}
+    values = dict.fromkeys(keys[:KEYS], 0)
     numbers = random.Random(0)
     floats = [key for key in values if not CATALOGUE[key].whole and CATALOGUE[key].kind == "mean"]
     rows = []

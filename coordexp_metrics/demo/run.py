@@ -63,7 +63,7 @@ PIPELINE = PipelineIdentity(
 
 
 def own_folder(out: Path) -> Path:
-    """A run has a folder to itself: `out`, or `out-2`, `out-3`, ... where there is a log already."""
+    """A run has a folder to itself: `out`, or `out-2`, ... where there is a log already."""
     names = chain([out.name], (f"{out.name}-{number}" for number in count(2)))
     folder = next(folder for folder in map(out.with_name, names) if not (folder / LOG).exists())
     folder.mkdir(parents=True, exist_ok=True)

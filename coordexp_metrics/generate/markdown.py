@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
-
 __all__ = ["anchor", "code", "link", "paragraphs", "table", "target", "text"]
 
 _ACTIVE = re.compile(r"[\\`*\[\]|~<>&${}@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
