@@ -10,7 +10,7 @@ where, with p the softmax over the 1000 coordinate logits and q a Gaussian aroun
     ce      = -log p_target                 gate = -log of the coordinate mass in the full softmax
 
 Where a digit is comes easily and what it is does not: at weight 1, soft_ce drowns the few tokens
-that name a digit, and the words are never learned.
+that name a digit, and a minute is not enough to learn the words.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Terms:
     @property
     def coord(self) -> Tensor:
         """The weighted sum that a coordinate pays."""
-        needed = WEIGHTS["soft_ce_weight"] * self.soft_ce + WEIGHTS["w1_weight"] * self.w1
-        return needed + WEIGHTS["ce_weight"] * self.ce + WEIGHTS["gate_weight"] * self.gate
+        distribution = WEIGHTS["soft_ce_weight"] * self.soft_ce + WEIGHTS["w1_weight"] * self.w1
+        return distribution + WEIGHTS["ce_weight"] * self.ce + WEIGHTS["gate_weight"] * self.gate
 
 
 @dataclass(frozen=True)

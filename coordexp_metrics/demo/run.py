@@ -1,8 +1,12 @@
 """The training loop: observe every micro-batch, close the window once a step, emit the payload.
 
-window.observe(key, *statistic)                    # a sum and its weight, never a mean
-payload = window.close(mode="train", global_step=step)
-registry.emit(payload)                             # validated, then on to every sink
+In the words of the library, one optimizer step is
+
+    window.observe(key, *statistic)                    # a sum and its weight, never a mean
+    payload = window.close(mode="train", global_step=step)
+    registry.emit(payload)                             # validated, then on to every sink
+
+and everything else here is an ordinary training run.
 """
 
 from __future__ import annotations
@@ -33,11 +37,16 @@ from coordexp_metrics.window import Window
 MICRO_BATCHES, SCENES = 2, 16
 PEAK_LEARNING_RATE, WARM_UP = 1.5e-3, 20
 
+PIPELINE = PipelineIdentity(
+    objective=("base_ce", {"name": "coord_soft_ce_w1", **WEIGHTS}),
+    diagnostics=("token_types", "coord_monitor"),
+)
+
 Answerer = Callable[[Tensor, Tensor], Tensor]
 
 
 def main(
-    out: Path, steps: int = 300, seed: int = 0, wandb: bool = True, evaluate_every: int = 50
+    out: Path, steps: int = 250, seed: int = 0, wandb: bool = True, evaluate_every: int = 50
 ) -> int:
     """Train, log to `out`, report, and validate what was logged; 0 if the log is clean."""
     torch.set_num_threads(1)  # a step is small: threads that wait for one another cost more
@@ -56,14 +65,8 @@ def main(
     return closing(out, training.detector, training.chance(), evaluations[0], evaluations[-1])
 
 
-PIPELINE = PipelineIdentity(
-    objective=("base_ce", {"name": "coord_soft_ce_w1", **WEIGHTS}),
-    diagnostics=("token_types", "coord_monitor"),
-)
-
-
 def own_folder(out: Path) -> Path:
-    """A run has a folder to itself: `out`, or `out-2`, ... where there is a log already."""
+    """A run has a folder to itself: `out`, or `out-2`, ... where a log is already."""
     names = chain([out.name], (f"{out.name}-{number}" for number in count(2)))
     folder = next(folder for folder in map(out.with_name, names) if not (folder / LOG).exists())
     folder.mkdir(parents=True, exist_ok=True)

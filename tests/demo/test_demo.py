@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-pytest.importorskip("sklearn")
+import torch
 
 from coordexp_metrics import MetricsRegistry
 from coordexp_metrics.demo import run
@@ -27,6 +25,12 @@ from coordexp_metrics.demo.coordjson import (
 from coordexp_metrics.demo.objective import WEIGHTS
 from coordexp_metrics.demo.scenes import BINS, CANVAS, Digits, Scene
 from coordexp_metrics.sinks import MemorySink
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """As in the demo itself: threads that wait for one another are slow on a busy machine."""
+    torch.set_num_threads(1)
 
 
 def scenes(seed: int = 0, count: int = 32) -> list[Scene]:
