@@ -6,7 +6,6 @@ and TensorFlow. Scalars are float32 there: what that changes is counted.
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import time
@@ -129,9 +128,8 @@ def _changed(number: float, stored: float) -> bool:
     >>> _changed(2**24 + 1, float(2**24)), _changed(0.1, 0.10000000149011612)
     (True, False)
     """
-    if stored == number or not math.isfinite(number):
-        return False
-    return not math.isfinite(stored) or stored == 0.0 or float(number).is_integer()
+    # Beyond 2**53 every float is whole, so what became infinite is counted as well.
+    return stored != number and (stored == 0.0 or float(number).is_integer())
 
 
 def _new_event_file(logdir: Path) -> int:
