@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from html import escape
 from urllib.parse import quote
 
 __all__ = ["anchor", "code", "link", "paragraphs", "table", "target", "text"]
@@ -68,7 +69,7 @@ def code(said: str) -> str:
 
 def anchor(key: str) -> str:
     """Where links to a key arrive."""
-    return f'<a id="{quote(key, safe=_SAFE)}"></a>'
+    return f'<a id="{escape(key)}"></a>'
 
 
 def target(page: str, key: str) -> str:

@@ -13,7 +13,7 @@ from coordexp_metrics import CATALOGUE
 from coordexp_metrics.generate.schemas import payload_schema
 
 from ..small import SMALL
-from .payloads import Package, payloads
+from .payloads import Package, payloads, spellings, wrong_values
 
 SCHEMA = payload_schema(CATALOGUE)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -40,6 +40,14 @@ def test_the_schema_takes_what_the_package_takes(found: Any) -> None:
 def test_it_does_so_for_any_catalogue(found: Any) -> None:
     if not SMALL_PACKAGE.differs(found):
         assert SMALL_VALIDATOR.is_valid(found) == SMALL_PACKAGE.takes(found)
+
+
+def test_every_spelling_of_every_key_has_its_range() -> None:
+    for metric in CATALOGUE.values():
+        for name in {*spellings(metric)}:
+            for value in wrong_values(metric):
+                found = payload(mode=metric.modes[0], metrics={name: value})
+                assert VALIDATOR.is_valid(found) == PACKAGE.takes(found), found
 
 
 @pytest.mark.soak
