@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from html import escape
 from urllib.parse import quote
 
 __all__ = ["anchor", "code", "link", "paragraphs", "table", "target", "text"]
 
-_ACTIVE = re.compile(r"[\\`*\[\]|~<>&${}@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
-_AT_START = re.compile(r"^(?:[-+#=]|\d+[.)])")
+_ACTIVE = re.compile(r"[\\`*\[\]|~<&${}@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
+_AT_START = re.compile(r"^(?:[-+#=>]|\d+[.)])")
 _PLAIN_CODE = re.compile(r"(?:[A-Za-z0-9_/.*:()=+@<>-]|\{[a-z0-9]+\})+")
 _QUOTED = re.compile(r"(`{1,2})([^`]+)\1")
 
@@ -23,7 +24,7 @@ def text(said: str) -> str:
     """``said`` on one line, as plain text; what it puts between backticks is code.
 
     >>> text("a | b <script>")
-    'a &#124; b &#60;script&#62;'
+    'a &#124; b &#60;script>'
     >>> text("see `x|y`")
     'see <code>x&#124;y</code>'
     """
@@ -68,7 +69,7 @@ def code(said: str) -> str:
 
 def anchor(key: str) -> str:
     """Where links to a key arrive."""
-    return f'<a id="{quote(key, safe=_SAFE)}"></a>'
+    return f'<a id="{escape(key)}"></a>'
 
 
 def target(page: str, key: str) -> str:

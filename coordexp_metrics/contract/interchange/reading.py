@@ -7,7 +7,7 @@ from typing import Any
 
 from ..metric import Metric, Quantile, SharedQuantile
 from ..removal import Page
-from ..units import Condition, Unit
+from ..units import BIN, Condition, Unit
 from .linking import Linker, wrong
 from .rules import KINDS, OPTIONAL, default_bounds
 
@@ -35,6 +35,7 @@ def _metric(
     kind = KINDS[data["kind"]]
     given = {name: value for name, value in tuples(data).items() if name in _PLAIN}
     population, when = data.get("population"), data.get("when")
+    _check_ranges(data, path)
     if "level" in data:
         kind = SharedQuantile if "of" in data else Quantile
         given |= {name: tuples(data)[name] for name in ("level", "limits") if name in data}
@@ -56,6 +57,16 @@ def _metric(
         )
     except TypeError as error:
         wrong(path, f"does not fit: {error}")
+
+
+def _check_ranges(data: dict[str, Any], path: str) -> None:
+    """Refuse ranges upside down, and a histogram that nothing bounds."""
+    for name in ("bounds", "limits"):
+        low, high = data.get(name) or (None, None)
+        if low is not None and high is not None and low >= high:
+            wrong(f"{path}.{name}", f"must rise, and {low} is not below {high}")
+    if "level" in data and not ("of" in data or data.get("limits") or data["unit"] == BIN):
+        wrong(path, f"has no 'limits': a histogram of {data['unit']}s needs its ends")
 
 
 _PLAIN = {
