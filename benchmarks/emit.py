@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 
 from coordexp_metrics import CATALOGUE, MetricsRegistry
-from coordexp_metrics.contract.metric import Flag, Mean, Observed, Quantile
+from coordexp_metrics.contract.kinds import Flag, Mean, Observed, Quantile
 from coordexp_metrics.contract.payload_model import PayloadModel
 from coordexp_metrics.generate.schemas import payload_schema
 from coordexp_metrics.sinks import MemorySink

@@ -15,24 +15,21 @@ from typing import TypedDict, Unpack
 
 from .errors import DeclarationError
 from .formula import Expression
-from .metric import (
+from .kinds import (
     Agreed,
-    Better,
-    Bounds,
     Cumulative,
     Derived,
     Flag,
     Maximum,
     Mean,
-    Metric,
     Minimum,
-    Mode,
     Quantile,
     Rate,
     SharedQuantile,
     SlowestRank,
     Total,
 )
+from .metric import Better, Bounds, Metric, Mode
 from .units import BIN, FLAG, FRACTION, KNOB, PROBABILITY, SECOND, Condition, Unit
 
 __all__ = [

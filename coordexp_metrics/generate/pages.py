@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from ..contract.catalogue import Catalogue
-from ..contract.formula import Apply, Binary, Expression
+from ..contract.formula import Binary, Expression
+from ..contract.functions import Apply
 from ..contract.law import Law
 from ..contract.metric import Metric
 from ..contract.removal import Page

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..contract.catalogue import Catalogue
-from ..contract.metric import Cumulative, Metric, Mode, Observed, SharedQuantile, Total
+from ..contract.kinds import Cumulative, Observed, SharedQuantile, Total
+from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
 from ..contract.values import nonfinite_name
 

@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 from ..contract.algebra import Histogram
 from ..contract.catalogue import Catalogue
 from ..contract.errors import ObservationError, RankError
-from ..contract.metric import (
+from ..contract.kinds import (
     Agreed,
     Flag,
     Maximum,
     Mean,
-    Metric,
     Minimum,
-    Mode,
     Observed,
     Quantile,
     SlowestRank,
     Total,
 )
+from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
 from ..contract.values import Rejected, plain_number
 from . import tensors

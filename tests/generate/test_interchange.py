@@ -14,7 +14,8 @@ from coordexp_metrics.contract.catalogue import Catalogue
 from coordexp_metrics.contract.errors import DeclarationError
 from coordexp_metrics.contract.formula import Expression
 from coordexp_metrics.contract.interchange import from_data, read_catalogue, to_data
-from coordexp_metrics.contract.metric import Metric, Quantile, SharedQuantile, Total
+from coordexp_metrics.contract.kinds import Quantile, SharedQuantile, Total
+from coordexp_metrics.contract.metric import Metric
 from coordexp_metrics.generate.schemas import catalogue_schema
 
 from ..small import SMALL

@@ -7,10 +7,12 @@ from typing import Any, NoReturn
 
 from ..catalogue import Catalogue
 from ..errors import DeclarationError, safe_text
-from ..formula import Apply, Binary, Constant, Expression, Parameter
+from ..formula import Binary, Constant, Expression, Parameter
+from ..functions import Apply
 from ..keys import near
+from ..kinds import Quantile, Rate, SharedQuantile, Total
 from ..law import Law
-from ..metric import Metric, Quantile, Rate, SharedQuantile, Total
+from ..metric import Metric
 
 __all__ = ["Linker", "wrong"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..metric import Metric, Quantile, SharedQuantile
+from ..kinds import Quantile, SharedQuantile
+from ..metric import Metric
 from ..removal import Page
 from ..units import BIN, Condition, Unit
 from .linking import Linker, wrong
@@ -19,6 +20,7 @@ MODES = ("train", "eval")
 def metrics_of(
     family: dict[str, Any], path: str, places: Mapping[str, tuple[str, int]], linker: Linker
 ) -> tuple[Metric, ...]:
+    """The metrics of one family of a JSON catalogue, their formulas linked."""
     metrics = []
     for index, data in enumerate(family["metrics"]):
         at = f"{path}.metrics[{index}]"

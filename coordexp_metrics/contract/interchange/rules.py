@@ -6,21 +6,20 @@ from typing import Any
 
 from ..declare import _BOUNDS_OF_UNIT
 from ..keys import KEY_PATTERN, MAX_KEY_LENGTH
-from ..metric import (
+from ..kinds import (
     Agreed,
-    Bounds,
     Cumulative,
     Derived,
     Flag,
     Maximum,
     Mean,
-    Metric,
     Minimum,
     Quantile,
     Rate,
     SlowestRank,
     Total,
 )
+from ..metric import Bounds, Metric
 from ..units import Unit
 
 __all__ = ["FORMAT_VERSION", "KINDS", "OPTIONAL", "RULES", "SCHEMA_ID", "default_bounds"]
