@@ -11,7 +11,6 @@ from ..contract.check import Plan
 from ..contract.errors import safe_text
 from .families import Families
 from .findings import MAX_PLACES, Findings
-from .readers.rows import NEUTRAL
 from .rules import RULE_OF_CODE
 
 __all__ = ["Names"]
@@ -101,7 +100,7 @@ class Names:
         for key in sorted(twice):
             yield Fault("CXM205", key, f"{safe_text(key)} has its prefix twice")
         for code, key, message in names.violations:
-            if key in twice or (code == "wrong_mode" and key in NEUTRAL):
+            if key in twice:
                 continue
             if code == "unregistered":
                 yield self._unknown(key)

@@ -141,11 +141,13 @@ NO_STEPS = [None, 7.5, -1, 2**63, "seven", "", True, [7], "7/100/2"]
 
 @pytest.mark.parametrize("step", NO_STEPS, ids=repr)
 def test_C13_no_step_is_ever_invented(log, step):
-    records = read(log({"loss": 1.0}, {"loss": 1.0, "step": step}, {"loss": 2.0, "step": 1}))
+    whole = {"loss": 2.0, "step": 1}
+    records = read(log({"loss": 1.0}, {"loss": 1.0, "step": step}, whole, {"loss": 1.0}))
     assert [record.global_step for record in records] == [1]
     assert [(p.code, p.line) for p in records.problems] == [
         ("step_unresolved", 1),
         ("step_unresolved", 2),
+        ("step_unresolved", 4),
     ]
 
 

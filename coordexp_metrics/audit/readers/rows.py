@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from ...contract.errors import safe_text
 from ...contract.header import FORMAT_VERSION
+from ...contract.metric import Mode
 from ...contract.payload import MAX_STEP, open_envelope
 from ...contract.record import Record
 from .decode import CONSTANTS, Token
@@ -45,9 +46,11 @@ END_OF_RUN = ("train_runtime", "train_samples_per_second")
 SUMMARY = ("last_model_checkpoint", "best_model_checkpoint")
 LARGEST = sys.float_info.max
 MAX_TEXT = 200
+MAX_SHAPES = 64
 _PROGRESS = re.compile(r"\s*([0-9]{1,19})\s*(?:/\s*[0-9]+\s*)?", re.ASCII)
 
 Say = Callable[[str, str], None]
+Modes: TypeAlias = tuple[tuple[Mode, tuple[str, ...] | None], ...]
 
 
 class NewerFormat(Exception):  # noqa: N818
@@ -71,6 +74,7 @@ class Rows:
         self._say = say
         self._last_step: int | None = None
         self._line = 0
+        self._known_modes: dict[tuple[str, ...], Modes] = {}
 
     def records(self, value: object, line: int) -> Iterator[Record]:
         """The records in one decoded value: none, one, or two where a row mixes modes.
@@ -108,7 +112,7 @@ class Rows:
         if payload is None:
             return
         extra = dict(payload.extra)
-        metrics, nonfinite, skipped = self._sorted(payload.metrics.items())
+        metrics, nonfinite, skipped = self._sorted(payload.metrics)
         seq, time, health = extra.pop("seq", None), extra.pop("time", None), extra.pop("health", {})
         self._last_step = payload.global_step
         yield Record(
@@ -120,7 +124,7 @@ class Rows:
             time=float(time) if type(time) in {int, float} and abs(time) < LARGEST else None,
             dataset=payload.dataset,
             coverage=payload.coverage,
-            health=self._sorted(health.items())[0] if type(health) is dict else {},
+            health=self._sorted(health)[0] if type(health) is dict else {},
             extra=extra,
             skipped=skipped,
             origin=(self.path, self._line),
@@ -151,17 +155,21 @@ class Rows:
             self._say("step_unresolved", f"has no step: none of {', '.join(STEP_KEYS)} tells it")
             return
         self._last_step = step
-        evaluated = frozenset(key for key in row if key.startswith(EVAL_FORMS))
-        if not evaluated:
-            yield self._record("train", step, row.items())
-        elif all(key in NEUTRAL or key in evaluated for key in row):
-            yield self._record("eval", step, row.items())
-        else:
-            yield self._record("train", step, (i for i in row.items() if i[0] not in evaluated))
-            yield self._record("eval", step, (i for i in row.items() if i[0] in evaluated))
+        for mode, keys in self._modes(row):
+            yield self._record(mode, step, row if keys is None else {k: row[k] for k in keys})
 
-    def _record(self, mode: Any, step: int, items: Iterable[tuple[str, Any]]) -> Record:
-        metrics, nonfinite, skipped = self._sorted(items)
+    def _modes(self, row: Mapping[str, Any]) -> Modes:
+        """The modes in ``row``, with their keys where there are two; remembered by its keys."""
+        keys = tuple(row)
+        found = self._known_modes.get(keys)
+        if found is None:
+            if len(self._known_modes) >= MAX_SHAPES:
+                self._known_modes.clear()
+            found = self._known_modes[keys] = _modes_of(keys)
+        return found
+
+    def _record(self, mode: Mode, step: int, row: Mapping[str, Any]) -> Record:
+        metrics, nonfinite, skipped = self._sorted(row)
         for key in ("step", "global_step"):
             metrics.pop(key, None)
         return Record(
@@ -178,17 +186,20 @@ class Rows:
         return self._last_step if ends else None
 
     def _sorted(
-        self, items: Iterable[tuple[Any, Any]]
+        self, row: Mapping[str, Any]
     ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
         """Finite numbers, non-finite ones by name, and everything else as JSON text."""
-        metrics: dict[str, float] = {}
+        metrics: dict[str, float] = {
+            key: value
+            for key, value in row.items()
+            if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
+        }
         nonfinite: dict[str, str] = {}
         skipped: dict[str, str] = {}
-        for key, value in items:
-            kind = type(value)
-            if (kind is float or kind is int) and -LARGEST <= value <= LARGEST:
-                metrics[key] = value
-            elif kind is Token and value in CONSTANTS:
+        for key, value in row.items() if len(metrics) < len(row) else ():
+            if key in metrics:
+                continue
+            if type(value) is Token and value in CONSTANTS:
                 nonfinite[key] = CONSTANTS[value]
             else:
                 skipped[key] = self._no_number(key, value)
@@ -202,6 +213,16 @@ class Rows:
             return str(value)
         text = json.dumps(value)
         return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+
+
+def _modes_of(keys: tuple[str, ...]) -> Modes:
+    evaluated = frozenset(key for key in keys if key.startswith(EVAL_FORMS))
+    if not evaluated:
+        return (("train", None),)
+    if all(key in NEUTRAL or key in evaluated for key in keys):
+        return (("eval", None),)
+    rest = tuple(key for key in keys if key not in evaluated)
+    return (("train", rest), ("eval", tuple(key for key in keys if key in evaluated)))
 
 
 def _whole(value: object) -> int | None:
