@@ -91,6 +91,7 @@ def _name(data: dict[str, Any], family: dict[str, Any], path: str) -> str:
 def page_from(
     family: dict[str, Any], path: str, metrics: tuple[Metric, ...], linker: Linker
 ) -> Page:
+    """One family of a JSON catalogue as a page."""
     said = {name: family[name] for name in ("text", "open_names", "module") if name in family}
     return Page(
         **{"text": "", **said},
@@ -102,4 +103,5 @@ def page_from(
 
 
 def tuples(data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` with tuples for lists, as declarations hold them."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
