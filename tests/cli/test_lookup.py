@@ -94,7 +94,7 @@ def test_a_users_catalogue_is_looked_up_too(tmp_path, monkeypatch):
         "    '''Panels.'''\n"
         "    found_total = total('panels found', unit=OBJECT)\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     result = run("explain", "panels/found_total", "--catalogue", "panels")
     assert "panels found" in result.stdout
 

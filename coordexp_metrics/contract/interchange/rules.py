@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..declare import _BOUNDS_OF_UNIT
+from ..declare import BOUNDS_OF_UNIT
 from ..keys import KEY_PATTERN, MAX_KEY_LENGTH
 from ..kinds import (
     Agreed,
@@ -63,7 +63,7 @@ def default_bounds(kind: str, unit: str) -> Bounds:
     """The range of a metric that states none: counts and clocks from 0, others by their unit."""
     if kind in {"total", "cumulative", "slowest_rank"}:
         return (0, None)
-    return _BOUNDS_OF_UNIT.get(Unit(unit), (None, None))
+    return BOUNDS_OF_UNIT.get(Unit(unit), (None, None))
 
 
 def _ref(name: str, description: str) -> dict[str, Any]:
