@@ -12,6 +12,7 @@ FLOORS = {
     "contract": 0,
     "catalogue": 1,
     "generate": 2,
+    "token_types": 2,
     "window": 2,
     "sinks": 4,
     "emission": 4,
