@@ -30,8 +30,8 @@ ORDERS: dict[str, Any] = {
     "desc_first": lambda key: (key in GEOMETRY) - (key == "desc"),
     "geometry_first": lambda key: (key == "desc") - (key in GEOMETRY),
 }
-_TOKENS = [f"<|coord_{k}|>" for k in range(BINS)]
-_SPELLED: dict[object, str] = dict(enumerate(_TOKENS)) | {token: token for token in _TOKENS}
+_COORDS = [(f"<|coord_{k}|>", COORD) for k in range(BINS)]
+_SPELLED: dict[object, tuple[str, int]] = dict(enumerate(_COORDS)) | {c[0]: c for c in _COORDS}
 # Possessive, and a string that never closes runs to the end: one pass, whatever the text.
 _STRING = r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(\s*+:)?|\\?\Z)'
 _LEXEME = re.compile(rf"{_STRING}|(<\|coord_\d+\|>)", re.DOTALL)
@@ -119,9 +119,9 @@ def _write_geometry(pieces: list[Piece], values: Any) -> None:
     separator = "["
     for value in values:
         pieces.append((separator, FORMAT))
-        token = _SPELLED.get(value) if type(value) in {int, str} else None
-        if token is not None:
-            pieces.append((token, COORD))
+        coordinate = _SPELLED.get(value) if type(value) in {int, str} else None
+        if coordinate is not None:
+            pieces.append(coordinate)
         elif isinstance(value, Sequence) and not isinstance(value, str):
             _write_geometry(pieces, value)
         else:

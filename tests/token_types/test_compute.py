@@ -86,7 +86,7 @@ def test_every_token_has_the_type_of_its_text(tokenizer, name):
     assert_typed_by_text(tokenizer, payload_of(ODD[name], "dog"))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(texts, max_size=3))
 def test_every_token_has_the_type_of_its_text_over_all_of_unicode(tokenizer, descriptions):
     assert_typed_by_text(tokenizer, payload_of(*descriptions))
