@@ -13,6 +13,7 @@ from .listing import listing
 from .replay import replay
 from .schema import schema
 from .search import search
+from .types import types
 from .validate import validate
 
 __all__ = ["app"]
@@ -51,3 +52,4 @@ app.command()(search)
 app.command("list")(listing)
 app.command()(generate)
 app.command()(schema)
+app.command()(types)

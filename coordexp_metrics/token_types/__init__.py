@@ -12,6 +12,7 @@ from .config import TokenTypeConfig
 from .coordjson import TypedText, read_coordjson, write_coordjson
 from .packing import pack_token_types
 from .qwen import qwen_tokenizer
+from .view import TypedToken, typed_tokens
 
 __all__ = [
     "BatchExtras",
@@ -24,10 +25,12 @@ __all__ = [
     "TokenTypeConfig",
     "TokenTyping",
     "TypedText",
+    "TypedToken",
     "compute_token_types",
     "pack_token_types",
     "pop_batch_extras",
     "qwen_tokenizer",
     "read_coordjson",
+    "typed_tokens",
     "write_coordjson",
 ]

@@ -1,4 +1,4 @@
-"""Collators as trainers use them, small enough to read; the wrapped ones are module level to pickle."""
+"""Collators as trainers use them, small enough to read; they pickle."""
 
 import torch
 

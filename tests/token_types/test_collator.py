@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from coordexp_metrics import CATALOGUE
+from coordexp_metrics.catalogue.vocabulary import PAYLOAD
+from coordexp_metrics.contract.catalogue import Catalogue
+from coordexp_metrics.contract.declare import total
 from coordexp_metrics.contract.errors import DeclarationError
+from coordexp_metrics.contract.family import Family
 from coordexp_metrics.token_types import (
     COORD,
     DESC,
@@ -212,8 +215,14 @@ def test_extras_are_popped_before_the_model_sees_the_batch(qwen, samples):
     assert set(dropped) == {"input_ids", "labels"}
 
 
+class Counters(Family, pattern="contract/{name}"):
+    """What the window of this test counts."""
+
+    token_types_dropped_total = total("batches", unit=PAYLOAD)
+
+
 def test_a_batch_that_lost_its_types_is_counted_in_the_window():
-    window = Window(CATALOGUE, group="local")
+    window = Window(Catalogue(Counters), group="local")
     BatchExtras(None, 1, dropped=1).observe(window)
     BatchExtras(None, 1).observe(window)
     metrics = window.close(mode="train", global_step=1).metrics
