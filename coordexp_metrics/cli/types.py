@@ -23,7 +23,7 @@ __all__ = ["types"]
 
 COLOURS = {"desc": "32", "coord": "36", "format": "90"}
 MARKS = {"desc": "Dd", "coord": "Cc", "format": ":."}
-WIDTH = 96
+WIDTH = 112
 MEANINGS = {
     "desc": "the text of a description",
     "coord": "a coordinate",
@@ -198,9 +198,9 @@ def _marked(line: list[TypedToken]) -> str:
     text, marks = "", ""
     for token in line:
         shown = _harmless(token.text)
-        first, more = MARKS[_name(token)]
+        mark = MARKS[_name(token)]
         text += shown
-        marks += first + more * (_width(shown) - 1)
+        marks += mark[0] + mark[1] * (_width(shown) - 1)
     return f"{text}\n{marks}"
 
 
