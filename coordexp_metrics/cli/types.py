@@ -6,10 +6,10 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from unicodedata import combining, east_asian_width
 
 import typer
@@ -17,6 +17,7 @@ import typer
 from .common import table
 
 if TYPE_CHECKING:
+    from ..token_types.samples import Sample
     from ..token_types.view import TypedToken
 
 __all__ = ["types"]
@@ -29,12 +30,6 @@ MEANINGS = {
     "coord": "a coordinate",
     "format": "structure: keys, quotes, brackets, separators",
 }
-FORMS = "assistant_payload, objects, gt, messages, or CoordJSON itself"
-
-
-class _Sample(NamedTuple):
-    payload: Mapping[str, Any] | str
-    labels: Sequence[int] | None
 
 
 def types(
@@ -59,10 +54,11 @@ def types(
     Exit codes: 0 shown; 1 the line has labels and they are not its answer; 2 it cannot be shown.
     """
     from ..contract.errors import MetricsError
+    from ..token_types.samples import read_sample
     from ..token_types.view import typed_tokens
 
     try:
-        sample = _sample(_line(file, line))
+        sample = read_sample(_line(file, line))
         loaded = _tokenizer(tokenizer)
         tokens = typed_tokens(loaded, sample.payload)
         problem = _misaligned(loaded, sample)
@@ -84,64 +80,6 @@ def _line(file: Path, number: int) -> str:
     if line is None:
         _fail(f"{file} has no line {number}")
     return line
-
-
-def _sample(line: str) -> _Sample:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return _Sample(line.strip(), None)
-    if not isinstance(row, dict):
-        _fail(f"the line is no sample; it may have {FORMS}")
-    payload = row.get("assistant_payload") or _answer(row.get("messages")) or _truth(row)
-    if payload is None and "objects" in row:
-        payload = {"objects": row["objects"]}
-    if payload is None:
-        _fail(f"the line has no answer; it may have {FORMS}")
-    return _Sample(payload, row.get("labels"))
-
-
-def _answer(messages: Any) -> str | None:
-    """What the assistant said last."""
-    turns = messages if isinstance(messages, list) else []
-    said = [t for t in turns if isinstance(t, dict) and t.get("role") == "assistant"]
-    content = said[-1].get("content") if said else None
-    if isinstance(content, list):
-        content = "".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
-    return content if isinstance(content, str) else None
-
-
-def _truth(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Ground truth as it would be answered: pixels become thousandths of the image."""
-    if not isinstance(row.get("gt"), list):
-        return None
-    sizes = (row.get("width"), row.get("height"))
-    pixels = row.get("coord_mode") == "pixel"
-    if pixels and not all(isinstance(size, (int, float)) and size > 0 for size in sizes):
-        _fail("the line has pixels but no width and height")
-
-    def binned(values: Any) -> Any:
-        if not pixels or not isinstance(values, list):
-            return values
-        return [_bin(value, sizes[axis % 2]) for axis, value in enumerate(values)]
-
-    return {
-        "objects": [
-            {key: value if key == "desc" else binned(value) for key, value in thing.items()}
-            for thing in (_drawn(thing) for thing in row["gt"])
-        ]
-    }
-
-
-def _drawn(thing: Any) -> dict[str, Any]:
-    known = ("desc", "bbox_2d", "poly")
-    return {key: thing[key] for key in known if key in thing} if isinstance(thing, dict) else {}
-
-
-def _bin(value: Any, size: Any) -> Any:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return value
-    return min(max(round(1000 * value / size), 0), 999)
 
 
 def _tokenizer(name: str) -> Any:
@@ -176,7 +114,7 @@ def _tokenizer_text(path: Path) -> str:
     return text
 
 
-def _misaligned(tokenizer: Any, sample: _Sample) -> str | None:
+def _misaligned(tokenizer: Any, sample: Sample) -> str | None:
     from ..token_types import compute_token_types
 
     if sample.labels is None:
