@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -240,6 +242,14 @@ def test_a_collator_survives_pickling(qwen, samples):
     collate = TokenTypeCollator(partial(collators.padded, side="left"), qwen, ON)
     again = pickle.loads(pickle.dumps(collate))  # noqa: S301 - our own bytes
     assert typed_ids(again(samples)) == typed_ids(collate(samples))
+
+
+def test_types_need_no_torch():
+    code = (
+        "import sys, coordexp_metrics.token_types\nprint({'torch', 'tokenizers'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_slow_tokenizer_or_a_misspelt_option_is_refused_at_once(qwen):

@@ -33,6 +33,7 @@ from .samples import (
     real_payloads,
 )
 from .tokenizers_of_ours import COORDS, END
+from .tokenizers_of_ours import byte_level as build_byte_level
 from .tokenizers_of_ours import sentencepiece as build_sentencepiece
 
 BOX = payload_of("dog", "person")
@@ -176,6 +177,14 @@ def test_any_other_tail_is_a_misalignment(qwen, tail):
     assert typing.types is None
     assert typing.misalignment.expected is None
     assert "has ended" in str(typing.misalignment)
+
+
+def test_a_coordinate_is_no_tail_even_where_it_is_declared_special():
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=build_byte_level(special=True))
+    labels = tokenizer(write_coordjson(BOX).text)["input_ids"]
+    more = tokenizer.convert_tokens_to_ids(["<|coord_5|>", END])
+    assert compute_token_types(tokenizer, BOX, [*labels, more[1]]).aligned
+    assert not compute_token_types(tokenizer, BOX, [*labels, more[0]]).aligned
 
 
 def test_a_misalignment_names_the_first_place_that_differs(qwen):

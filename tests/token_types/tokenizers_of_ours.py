@@ -14,13 +14,14 @@ CORPUS = [
 ] * 20
 
 
-def _with_added(tokenizer):
+def _with_added(tokenizer, special=False):
     tokenizer.add_special_tokens([AddedToken(END, special=True, normalized=False)])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in COORDS])
+    coordinates = [AddedToken(token, special=special, normalized=False) for token in COORDS]
+    (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(coordinates)
     return tokenizer
 
 
-def byte_level():
+def byte_level(special=False):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -30,7 +31,7 @@ def byte_level():
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    return _with_added(tokenizer)
+    return _with_added(tokenizer, special)
 
 
 def sentencepiece(prepend="never"):
