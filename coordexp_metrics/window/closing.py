@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..contract.catalogue import Catalogue
 from ..contract.metric import Cumulative, Metric, Mode, Observed, SharedQuantile, Total
 from ..contract.payload import Payload
 from ..contract.values import nonfinite_name
+from .layout import EXACT
+from .reduced import Reduced
 
-__all__ = ["closed"]
+__all__ = ["LOCAL", "closed"]
 
 WITHHELD = "contract/withheld_total"
+LOCAL = "local/"
 
 
 def closed(
     catalogue: Catalogue,
-    states: Mapping[str, tuple[float, ...]],
-    running: dict[str, float],
-    withheld: Mapping[str, int],
+    reduced: Reduced,
+    running: dict[str, float] | None,
+    coverage: Mapping[str, Any],
     mode: Mode,
     global_step: int,
 ) -> Payload:
-    """The payload of ``states``; ``running`` holds the cumulative keys and grows by this window."""
-    values = _observed(catalogue, states)
-    if mode == "train":
+    """The payload of ``reduced``; ``running`` holds the cumulative keys and grows by this window.
+
+    Without it they are absent. What is local is spelled ``local/<key>``; it never wears a global
+    name.
+    """
+    values = _observed(catalogue, reduced.states)
+    if mode == "train" and running is not None:
         _run_on(catalogue, values, running)
     if mode == "eval":
         _speak_for_twins(catalogue, values)
@@ -33,9 +41,9 @@ def closed(
             value = metric.formula.evaluate(values)
             if value is not None:
                 values[metric.key] = value
-    if withheld:
-        values[WITHHELD] = sum(withheld.values())
-    return _payload(catalogue, values, mode, global_step)
+    if reduced.withheld:
+        values[WITHHELD] = sum(reduced.withheld.values())
+    return _payload(catalogue, values, coverage, mode, global_step)
 
 
 def _observed(catalogue: Catalogue, states: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
@@ -58,6 +66,13 @@ def _value(metric: Metric, states: Mapping[str, tuple[float, ...]]) -> float | N
     value = metric.reduction.compute(state)
     if value == 0 and isinstance(metric, Total) and metric.absent_at_zero:
         return None
+    return _whole(value) if metric.whole else value
+
+
+def _whole(value: float | None) -> float | None:
+    """A whole number as an int, while a float64 still counts by one."""
+    if isinstance(value, float) and abs(value) < EXACT and value.is_integer():
+        return int(value)
     return value
 
 
@@ -78,26 +93,26 @@ def _speak_for_twins(catalogue: Catalogue, values: dict[str, float]) -> None:
 
 
 def _payload(
-    catalogue: Catalogue, values: Mapping[str, float], mode: Mode, global_step: int
+    catalogue: Catalogue,
+    values: Mapping[str, float],
+    coverage: Mapping[str, Any],
+    mode: Mode,
+    global_step: int,
 ) -> Payload:
     metrics: dict[str, float] = {}
     nonfinite: dict[str, str] = {}
+    prefix = LOCAL if coverage["scope"] == "local" else ""
     for key, value in values.items():
         metric = catalogue.get(key)
         if metric is not None and (metric.internal or not _belongs(metric, values, mode)):
             continue
         text = nonfinite_name(value)
         if text is None:
-            metrics[key] = value
+            metrics[prefix + key] = value
         else:
-            nonfinite[key] = text
-    coverage = {"world_size": 1, "missing_ranks": [], "steps": 1, "scope": "global"}
+            nonfinite[prefix + key] = text
     return Payload(
-        mode=mode,
-        global_step=global_step,
-        metrics=metrics,
-        nonfinite=nonfinite,
-        coverage=coverage,
+        mode=mode, global_step=global_step, metrics=metrics, nonfinite=nonfinite, coverage=coverage
     )
 
 
