@@ -23,7 +23,7 @@ from ..contract.errors import RankError
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ["WORD", "Ranks", "ranks_of"]
+__all__ = ["GlooRanks", "Ranks", "ranks_of"]
 
 WORD = 48
 SURRENDER = 0.9
@@ -38,19 +38,52 @@ class Ranks:
     Attributes:
         rank: this rank in the group.
         world_size: how many ranks the group has.
-        shared: whether the next close reduces over all of them.
         missing: ranks that did not answer when the group was retired, as far as they are known.
     """
 
-    def __init__(
-        self, rank: int = 0, world_size: int = 1, group: ProcessGroup | None = None,
-        timeout: float = 0,
-    ) -> None:  # fmt: skip
+    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.rank = rank
         self.world_size = world_size
         self.missing: tuple[int, ...] = ()
-        self._group = group
-        self._timeout = timeout
+
+    @property
+    def shared(self) -> bool:
+        """Whether the next close reduces over all of them."""
+        return False
+
+
+class GlooRanks(Ranks):
+    """Ranks with a group of their own, beside ``parent`` and over the same processes.
+
+    Raises:
+        RankError: the group could not be made in time.
+    """
+
+    def __init__(self, parent: ProcessGroup, timeout: float) -> None:
+        import torch.distributed as dist
+
+        super().__init__(parent.rank(), parent.size())
+        self._parent = parent
+        self._timeout = timedelta(seconds=timeout)
+        self._store: Any = parent.get_group_store()
+        try:
+            # The name counts windows over the parent, so that it is the same on all of its ranks
+            # whatever other groups a rank is in. An operation gives up by itself before the window
+            # stops waiting for it: none is left to write, or to keep the process from ending.
+            made = self._store.add(f"coordexp_metrics/windows/{self.rank}", 1)
+            self._store = dist.PrefixStore(  # type: ignore[attr-defined]
+                f"coordexp_metrics/{made}", self._store
+            )
+            self._group: Any = dist.ProcessGroupGloo(
+                self._store, self.rank, self.world_size, SURRENDER * self._timeout
+            )
+        except RuntimeError as error:
+            raise RankError(
+                f"rank {self.rank} waited {timeout:g} s for {self.world_size} ranks; all of them "
+                f"make the window, in the same order as their others ({_first_line(error)})",
+                self.rank,
+                self.world_size,
+            ) from error
 
     @property
     def shared(self) -> bool:
@@ -73,7 +106,7 @@ class Ranks:
         usual = Counter(found).most_common(1)[0][0]
         for rank, row in enumerate(found):
             if row != usual:
-                self._dissolve()
+                self._group = None
                 raise RankError(
                     f"rank {rank} has {_words(row)}, the others have {_words(usual)}; "
                     "start all ranks with the same package and catalogue",
@@ -83,64 +116,63 @@ class Ranks:
 
     def all_reduce(self, vector: array[float]) -> bool:
         """Sum ``vector`` over the ranks, in place; False if it could not be done, now and later."""
-        group = self._group
-        if group is None:
+        if self._group is None:
             return False
+        started = time.monotonic()
+        failure = self._attempt(vector)
+        if failure is not None:
+            self.retire(f"a collective failed after {time.monotonic() - started:.1f} s: {failure}")
+        return failure is None
+
+    def _attempt(self, vector: array[float]) -> str | None:
         import torch
         import torch.distributed as dist
 
-        started, work = time.monotonic(), None
         try:
-            dist.get_process_group_ranks(group)  # refuses a group that was destroyed
+            dist.get_process_group_ranks(self._parent)  # refuses a group that was destroyed
             summed = torch.frombuffer(vector, dtype=torch.float64)
-            work = dist.all_reduce(summed, group=group, async_op=True)
-            work.wait(timedelta(seconds=self._timeout))
-        except (RuntimeError, ValueError, KeyError) as error:
-            why = str(error).partition("\n")[0]
-            self.retire(f"a collective failed after {time.monotonic() - started:.1f} s: {why}")
-            return False
-        return True
+            work = dist.all_reduce(summed, group=self._group, async_op=True)
+            work.wait(self._timeout)
+        except (KeyError, ValueError):
+            return "the process group was destroyed"
+        except RuntimeError as error:
+            return _first_line(error)
+        return None
 
     def retire(self, why: str, missing: tuple[int, ...] | None = None) -> None:
-        """Never use the group again, and say so once, naming the ranks at fault where known."""
-        store = getattr(self._group, "get_group_store", lambda: None)()
-        self._dissolve()
+        """Never use the group again, and say so once, naming the ranks at fault where known.
+
+        Letting go of the group closes its connections, so that the others learn of it at once.
+        """
+        self._group = None
         if missing is not None:
             self._announce(why, missing)
-        else:
-            thread = threading.Thread(target=self._call_the_roll, args=(store, why), daemon=True)
-            thread.start()
-            atexit.register(thread.join, ROLL_CALL + 1)
+            return
+        thread = threading.Thread(target=self._call_the_roll, args=(why,), daemon=True)
+        thread.start()
+        atexit.register(thread.join, ROLL_CALL + 1)
 
-    def _dissolve(self) -> None:
-        import torch.distributed as dist
-
-        group, self._group = self._group, None
-        with suppress(RuntimeError, ValueError, KeyError, AssertionError):
-            dist.destroy_process_group(group)
-
-    def _call_the_roll(self, store: Any, why: str) -> None:
+    def _call_the_roll(self, why: str) -> None:
         """Who is left: a rank that is alive meets the same failure, and says so in the store."""
         missing: tuple[int, ...] = ()
         with suppress(RuntimeError):
-            if store is not None:
-                missing = self._absent(store)
+            missing = self._absent()
         self._announce(why, missing)
 
-    def _absent(self, store: Any) -> tuple[int, ...]:
-        store.set(f"retired/{self.rank}", "1")
-        deadline = time.monotonic() + min(ROLL_CALL, self._timeout)
+    def _absent(self) -> tuple[int, ...]:
+        self._store.set(f"retired/{self.rank}", "1")
+        deadline = time.monotonic() + ROLL_CALL
         waiting = [rank for rank in range(self.world_size) if rank != self.rank]
         while waiting and time.monotonic() < deadline:
-            waiting = [rank for rank in waiting if not store.check([f"retired/{rank}"])]
+            waiting = [rank for rank in waiting if not self._store.check([f"retired/{rank}"])]
             time.sleep(0.02)
         return tuple(waiting)
 
     def _announce(self, why: str, missing: tuple[int, ...]) -> None:
         self.missing = missing
-        who = f"ranks {', '.join(map(str, missing))} do not answer" if missing else "all answer"
+        who = f"; no answer from ranks {', '.join(map(str, missing))}" if missing else ""
         log.warning(
-            "rank %d of %d retires the metrics group (%s; %s): "
+            "rank %d of %d retires the metrics group (%s%s): "
             "records from here on are of this rank alone, and spelled local/...",
             self.rank, self.world_size, why, who,
         )  # fmt: skip
@@ -153,41 +185,26 @@ def ranks_of(group: ProcessGroup | Literal["local"] | None, timeout: float) -> R
         RankError: the dedicated group could not be made in time.
         ValueError: ``group`` is something else.
     """
-    torch = sys.modules.get("torch")
-    dist: Any = getattr(torch, "distributed", None)
-    running = dist is not None and dist.is_available() and dist.is_initialized()
     if isinstance(group, str) and group != "local":
         raise ValueError(f"group is None, 'local' or a process group, not {group!r}")
-    if not running:
+    torch = sys.modules.get("torch")
+    dist: Any = getattr(torch, "distributed", None)
+    if dist is None or not dist.is_available() or not dist.is_initialized():
         if group not in {None, "local"}:
             raise ValueError("group is given, but torch.distributed is not initialised")
         return Ranks()
     if group == "local":
         return Ranks(dist.get_rank(), dist.get_world_size())
+    parent = dist.group.WORLD if group is None else group
     try:
-        members = dist.get_process_group_ranks(group)
+        members = dist.get_process_group_ranks(parent)
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f"group is no process group that this rank is in: {group!r}") from error
-    if len(members) == 1:
-        return Ranks()
-    return _own_group(members, timeout)
+    return GlooRanks(parent, timeout) if len(members) > 1 else Ranks()
 
 
-def _own_group(members: list[int], timeout: float) -> Ranks:
-    import torch.distributed as dist
-
-    rank = members.index(dist.get_rank())
-    try:
-        # An operation gives up by itself before the window stops waiting for it, so that none is
-        # left to write into memory or to keep the process from ending.
-        group = dist.new_group(
-            members, backend="gloo", timeout=timedelta(seconds=SURRENDER * timeout),
-            use_local_synchronization=True,
-        )  # fmt: skip
-    except (RuntimeError, ValueError) as error:
-        why = f"no group of ranks {members} could be made: {str(error).partition(chr(10))[0]}"
-        raise RankError(f"{why}; every one of them makes the window", rank, len(members)) from error
-    return Ranks(rank, len(members), group, timeout)
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _words(row: bytes) -> str:

@@ -12,7 +12,7 @@ from ..contract.payload import Payload
 from .closing import closed
 from .layout import EXACT, Call, Layout
 from .observing import Local, Taken
-from .ranks import Ranks
+from .ranks import GlooRanks, Ranks
 from .reduced import Reduced, Scope
 
 __all__ = ["Closed", "Steps"]
@@ -72,7 +72,7 @@ class Steps:
 
     def _reduced(self, local: Local, call: Call) -> Reduced:
         """The step over all ranks, or of this one alone where there is no group."""
-        step = self._over_ranks(local, call) if self._ranks.shared else None
+        step = self._over_ranks(self._ranks, local, call)
         if step is None:
             scope: Scope = "global" if self._whole else "local"
             step = Reduced.alone(local, self._layout.metrics, self._ranks.rank, scope)
@@ -80,14 +80,16 @@ class Steps:
             step.steps = 1  # a close that follows a step, with nothing in between, is none itself
         return step
 
-    def _over_ranks(self, local: Local, call: Call) -> Reduced | None:
-        vector = self._layout.pack(local, self._ranks.rank, call)
-        if not self._ranks.all_reduce(vector):
+    def _over_ranks(self, ranks: Ranks, local: Local, call: Call) -> Reduced | None:
+        if not isinstance(ranks, GlooRanks) or not ranks.shared:
+            return None
+        vector = self._layout.pack(local, ranks.rank, call)
+        if not ranks.all_reduce(vector):
             return None
         calls = self._layout.calls(vector)
         if len(set(calls)) > 1:
             said = ", ".join(f"rank {rank}: {what}" for rank, what in enumerate(calls))
-            self._ranks.retire(f"ranks are out of step: {said}", missing=())
+            ranks.retire(f"ranks are out of step: {said}", missing=())
             return None
         return self._layout.unpack(vector)
 

@@ -36,7 +36,7 @@ from ..contract.payload import Payload
 from .lagging import Lagging
 from .layout import Call, Layout
 from .observing import Observations
-from .ranks import ranks_of
+from .ranks import GlooRanks, ranks_of
 from .reduced import Disagreement, Imbalance
 from .steps import Closed, Steps
 
@@ -100,7 +100,7 @@ class Window:
         self.catalogue = catalogue
         ranks = ranks_of(group, timeout)
         self.layout = Layout(_in_use(catalogue, families), ranks.world_size)
-        if ranks.shared:
+        if isinstance(ranks, GlooRanks):
             package = f"coordexp-metrics {package_version()}"
             ranks.agree((package, f"catalogue {catalogue.digest}", f"layout {self.layout.digest}"))
         self._observations = Observations(device)
@@ -147,9 +147,9 @@ class Window:
     def _found(self, key: str) -> Observed:
         """The metric behind an alias, or behind a name that an open family reads as another."""
         found = self.catalogue[key]
-        if found.key not in self.catalogue.keys():  # noqa: SIM118 -- open names are contained
-            pages = (page for page in self.catalogue.pages if page.open_name(found.key))
-            found = next(pages).metrics[-1]
+        for page in self.catalogue.pages:
+            if page.open_name(found.key) and found.key not in {m.key for m in page.metrics}:
+                found = page.metrics[-1]
         if not isinstance(found, Observed):
             raise ObservationError(found.key, "metric", found.kind, _way_out(found))
         if found.key not in self.layout.metrics:
