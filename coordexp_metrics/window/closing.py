@@ -12,7 +12,7 @@ from ..contract.values import nonfinite_name
 from .layout import EXACT
 from .reduced import Reduced
 
-__all__ = ["LOCAL", "closed"]
+__all__ = ["closed", "values_of"]
 
 WITHHELD = "contract/withheld_total"
 LOCAL = "local/"
@@ -31,6 +31,16 @@ def closed(
     Without it they are absent. What is local is spelled ``local/<key>``; it never wears a global
     name.
     """
+    values = values_of(catalogue, reduced, running, mode)
+    if reduced.withheld:
+        values[WITHHELD] = sum(reduced.withheld.values())
+    return _payload(catalogue, values, coverage, mode, global_step)
+
+
+def values_of(
+    catalogue: Catalogue, reduced: Reduced, running: dict[str, float] | None, mode: Mode
+) -> dict[str, float]:
+    """Every value that ``reduced`` has, internal helpers and the other mode's keys included."""
     values = _observed(catalogue, reduced.states)
     if mode == "train" and running is not None:
         _run_on(catalogue, values, running)
@@ -41,9 +51,7 @@ def closed(
             value = metric.formula.evaluate(values)
             if value is not None:
                 values[metric.key] = value
-    if reduced.withheld:
-        values[WITHHELD] = sum(reduced.withheld.values())
-    return _payload(catalogue, values, coverage, mode, global_step)
+    return values
 
 
 def _observed(catalogue: Catalogue, states: Mapping[str, tuple[float, ...]]) -> dict[str, float]:

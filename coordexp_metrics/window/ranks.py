@@ -28,6 +28,7 @@ __all__ = ["GlooRanks", "Ranks", "ranks_of"]
 WORD = 48
 SURRENDER = 0.9
 ROLL_CALL = 2.0
+GATHERED = 8
 
 log = logging.getLogger("coordexp_metrics")
 
@@ -89,6 +90,11 @@ class GlooRanks(Ranks):
     def shared(self) -> bool:
         return self._group is not None
 
+    @property
+    def gathers(self) -> bool:
+        """Whether vectors are gathered and summed here: on few ranks the shorter way."""
+        return self.world_size <= GATHERED
+
     def agree(self, words: Sequence[str]) -> None:
         """Compare ``words`` once, in an exchange whose size depends on their number alone.
 
@@ -131,8 +137,14 @@ class GlooRanks(Ranks):
         try:
             dist.get_process_group_ranks(self._parent)  # refuses a group that was destroyed
             summed = torch.frombuffer(vector, dtype=torch.float64)
-            work = dist.all_reduce(summed, group=self._group, async_op=True)
+            rows = [torch.empty_like(summed) for _ in range(self.world_size * self.gathers)]
+            if self.gathers:
+                work = dist.all_gather(rows, summed, group=self._group, async_op=True)
+            else:
+                work = dist.all_reduce(summed, group=self._group, async_op=True)
             work.wait(self._timeout)
+            if self.gathers:
+                torch.sum(torch.stack(rows), dim=0, out=summed)
         except (KeyError, ValueError):
             return "the process group was destroyed"
         except RuntimeError as error:

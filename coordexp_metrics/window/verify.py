@@ -7,7 +7,7 @@ rank that observed nothing changes nothing.
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -22,12 +22,13 @@ from ..contract.metric import (
     Flag,
     Mean,
     Metric,
+    Mode,
     Observed,
     Quantile,
     SharedQuantile,
     SlowestRank,
 )
-from .closing import closed
+from .closing import values_of
 from .layout import Layout
 from .observing import Local, Observations
 from .reduced import Reduced
@@ -78,7 +79,7 @@ class Counterexample:
 
 
 def fold(
-    catalogue: Catalogue, layout: Layout, observations: Iterable[Observation], mode: str = "train"
+    catalogue: Catalogue, layout: Layout, observations: Iterable[Observation], mode: Mode = "train"
 ) -> dict[str, float]:
     """The values that the ranks of ``layout`` compute, folded as their collective folds them."""
     by_rank: dict[int, dict[int, Observations]] = {}
@@ -94,9 +95,8 @@ def fold(
         reduced = Reduced.alone(local, layout.metrics, 0, "global")
     else:
         empty = layout.pack(Local(), 0)
-        reduced = layout.unpack(reduce(lambda a, b: type(a)("d", map(add, a, b)), vectors, empty))
-    payload = closed(catalogue, reduced, {}, {"scope": "global"}, mode, 0)  # type: ignore[arg-type]
-    return {**payload.metrics, **{key: math.nan for key in payload.nonfinite}}
+        reduced = layout.unpack(reduce(lambda a, b: array("d", map(add, a, b)), vectors, empty))
+    return values_of(catalogue, reduced, {}, mode)
 
 
 def _accumulated(layout: Layout, batches: Iterable[Observations]) -> Local:
@@ -118,12 +118,14 @@ class Trial(NamedTuple):
     rng: Random
 
     def value(self, observations: Iterable[Observation], ranks: int) -> float | None:
-        mode = self.metric.modes[0] if self.metric.modes else "train"
+        """What ``ranks`` ranks compute."""
+        mode: Mode = "train" if "train" in self.metric.modes else "eval"
         return fold(self.catalogue, Layout(self.sources, ranks), observations, mode).get(
             self.metric.key
         )
 
     def observations(self) -> list[Observation]:
+        """A few of each source."""
         return [
             Observation(source, _draw(source, self.rng), 0, 0)
             for source in self.sources
@@ -149,7 +151,7 @@ def _any_cut(trial: Trial, observations: list[Observation], ranks: int) -> list[
     return moved
 
 
-def _one_rank(trial: Trial, observations: list[Observation], ranks: int) -> list[Observation]:
+def _one_rank(_: Trial, observations: list[Observation], ranks: int) -> list[Observation]:
     """All observations on the last rank: the others, rank 0 among them, are empty."""
     return [o._replace(rank=ranks - 1) for o in observations]
 
@@ -167,16 +169,19 @@ def verify(
     """For each of ``metrics`` that breaks a law, the smallest counterexample that was found."""
     for metric in metrics:
         sources = tuple(dict.fromkeys(_sources(metric)))
-        trial = Trial(catalogue, metric, sources, Random(f"{seed} {metric.key}"))
+        trial = Trial(catalogue, metric, sources, Random(f"{seed} {metric.key}"))  # noqa: S311
         found = next(_broken(trial, trials), None)
         if found is not None:
             yield found
 
 
 def _broken(trial: Trial, trials: int) -> Iterator[Counterexample]:
+    metric = trial.metric
     unseen = trial.value((), 2)
+    if isinstance(metric, Observed):
+        unseen = metric.reduction.compute(metric.reduction.identity)
     if unseen is not None:
-        yield Counterexample(trial.metric.key, ABSENT, None, unseen, 2, ())
+        yield Counterexample(metric.key, ABSENT, None, unseen, 2, ())
     for _ in range(trials):
         observations = trial.observations()
         for law, cut in LAWS.items():
@@ -185,7 +190,7 @@ def _broken(trial: Trial, trials: int) -> Iterator[Counterexample]:
             if _differs(trial, grid, ranks) is not None:
                 smallest = _shrunk(trial, grid, ranks)
                 wanted, value = _differs(trial, smallest, ranks) or (None, None)
-                yield Counterexample(trial.metric.key, law, wanted, value, ranks, tuple(smallest))
+                yield Counterexample(metric.key, law, wanted, value, ranks, tuple(smallest))
 
 
 def _differs(

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from coordexp_metrics import CATALOGUE, RankError
 from coordexp_metrics.contract.catalogue import Catalogue
-from coordexp_metrics.window import Window
+from coordexp_metrics.window import Window, ranks
 from tests.small import SMALL, Knobs, Objective, Progress, Rollout
 from tests.window.grid import Grid, Recorder, group_of
 from tests.window.samples import assert_same, draw, flat, oracle
@@ -53,6 +53,23 @@ def fold(rank, cells, as_tensors=False, **options):
     return payload.to_dict(), text(payload), recorder.calls[:bound], recorder.calls[bound:]
 
 
+def fold_as_on_many_ranks(rank, cells):
+    few, ranks.GATHERED = ranks.GATHERED, 0
+    try:
+        return fold(rank, cells)
+    finally:
+        ranks.GATHERED = few
+
+
+def test_N12_R09_many_ranks_reduce_where_few_gather(grid):
+    for seed in range(6):
+        cells = draw(seed, WORLD, micro_batches=4)
+        answers = grid.run(fold_as_on_many_ranks, cells)
+        assert_same(answers[0][0]["metrics"], oracle(cells))
+        assert len({answer[1] for answer in answers}) == 1, "the same bits on all ranks"
+        assert {name for answer in answers for name, _, _ in answer[3]} == {"all_reduce"}
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("as_tensors", [False, True])
 def test_R02_R07_R08_any_cut_gives_what_one_process_gives(grid, size, as_tensors):
@@ -83,7 +100,7 @@ def test_R01_the_same_collectives_whatever_the_data(grid):
     for cells in (draw(1, WORLD, 4), draw(2, WORLD, 1), [[]] * WORLD):
         for _, _, bound, closing in grid.run(fold, cells):
             sequences.add((*bound, *closing))
-            assert [name for name, _, _ in closing] == ["all_reduce"]
+            assert [name for name, _, _ in closing] == ["all_gather"]
             assert all(group == "own group" for _, group, _ in (*bound, *closing))
     assert len(sequences) == 1
 
