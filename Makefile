@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/coordexp-metrics demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not soak'
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from coordexp_metrics.contract.catalogue import Catalogue, Page
-from coordexp_metrics.contract.metric import Mean, Total
+from coordexp_metrics.contract.kinds import Mean, Total
 from coordexp_metrics.contract.units import NAT, TOKEN
 from coordexp_metrics.window import Window
 

@@ -16,6 +16,7 @@ from .sinks.fanout import Channel
 __all__ = ["Accounts"]
 
 MAX_EXAMPLES = 1000
+BY_DESIGN = frozenset({"key.suppressed", "key.double"})
 _HEALTH_OF_CODE = {
     "unregistered": "contract/unregistered_total",
     "out_of_range": "contract/out_of_range_total",
@@ -41,7 +42,9 @@ class Accounts:
         self.accepted += 1
         if emission.dropped:
             self.dropped.update(emission.dropped.values())
-            self._grow("contract/dropped_total", len(emission.dropped))
+            lost = [code for code in emission.dropped.values() if code not in BY_DESIGN]
+            if lost:
+                self._grow("contract/dropped_total", len(lost))
         if emission.nonfinite:
             self.nonfinite += len(emission.nonfinite)
             self._grow("contract/nonfinite_total", len(emission.nonfinite))

@@ -75,7 +75,7 @@ def test_the_lower_floors_know_no_torch(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_module_opens_with_what_is_true_and_fits_one_sitting(path):
     assert ast.get_docstring(ast.parse(path.read_text())), "needs a docstring"
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 320
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

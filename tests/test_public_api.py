@@ -13,7 +13,7 @@ PROMISED = {"CATALOGUE", "MetricsRegistry", "Payload", "Record", "read"}
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(coordexp_metrics.__path__, "coordexp_metrics.")
-    if ".demo." not in info.name
+    if not info.name.endswith("__main__")
 ]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..contract.declare import mean
 from ..contract.family import Family
-from ..contract.formula import greatest, least
+from ..contract.functions import greatest, least
 from ..contract.law import at_most
 from ..contract.units import COORD_TOKEN, DESC_TOKEN, FORMAT_TOKEN, PROBABILITY, TEXT_TOKEN
 from .conditions import MONITOR_MASS, MONITOR_MASS_BY_TYPE, TOKEN_TYPES

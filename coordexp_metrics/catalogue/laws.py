@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contract.formula import present_sum
+from ..contract.functions import present_sum
 from ..contract.law import identity
 from .generation import Generation
 from .objective import CoordLoss, Objective, SelfContextTextLoss, TextLoss

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..contract.declare import agreed, cumulative, maximum, mean, slowest_rank, total
 from ..contract.family import Family
-from ..contract.formula import previous
+from ..contract.functions import previous
 from ..contract.law import identity
 from ..contract.units import MICRO_STEP, PACK, SAMPLE, SEGMENT
 from .conditions import STAGE2_RUN

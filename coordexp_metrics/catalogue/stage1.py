@@ -10,7 +10,8 @@ from functools import partial
 
 from ..contract.declare import derived, flag, mean, quantile, total
 from ..contract.family import Family
-from ..contract.formula import exp, parameter
+from ..contract.formula import parameter
+from ..contract.functions import exp
 from ..contract.law import at_most
 from ..contract.units import BIN, COORD_TOKEN, LOGIT, NAT, OBJECTIVE, PROBABILITY, TEXT_TOKEN
 from .conditions import COORD_LOSS

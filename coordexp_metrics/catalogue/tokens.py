@@ -9,7 +9,7 @@ from functools import partial
 
 from ..contract.declare import derived, mean, total
 from ..contract.family import Family
-from ..contract.formula import or_zero, present_sum
+from ..contract.functions import or_zero, present_sum
 from ..contract.law import at_most, identity
 from ..contract.units import (
     COORD_TOKEN,

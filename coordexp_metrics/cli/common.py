@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,10 +25,19 @@ CatalogueOption = Annotated[
 
 
 def catalogue_with(sources: Sequence[str] | None) -> Catalogue:
-    """The contract's catalogue, extended by ``sources``."""
+    """The contract's catalogue, extended by ``sources``.
+
+    A module is looked for in the current directory too, after everything that is installed.
+    """
     from ..catalogue import CATALOGUE
 
-    return CATALOGUE.extended(*sources) if sources else CATALOGUE
+    if not sources:
+        return CATALOGUE
+    sys.path.append(str(Path.cwd()))
+    try:
+        return CATALOGUE.extended(*sources)
+    finally:
+        sys.path.pop()
 
 
 def table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 
 from ..contract.errors import MetricsError, MissingExtraError
 
@@ -18,6 +17,8 @@ def main() -> None:
         sys.stderr.write(f"coordexp-metrics: {error}\n")
         sys.exit(2)
     except Exception:  # noqa: BLE001 - a crash must not look like a finding, whose code is 1
+        import traceback
+
         traceback.print_exc()
         sys.exit(2)
 

@@ -17,8 +17,9 @@ from .collisions import refuse_collisions
 from .errors import DeclarationError, RemovedKeyError, UnknownKeyError
 from .family import Family
 from .keys import near
+from .kinds import Derived, Rate
 from .law import Law
-from .metric import Derived, Metric, Mode, Rate
+from .metric import Metric, Mode
 from .removal import Page, Removed, Suppressed, page_of
 
 __all__ = ["Catalogue", "Page", "Removed", "Resolution", "Suppressed"]

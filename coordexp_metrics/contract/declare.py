@@ -15,24 +15,21 @@ from typing import TypedDict, Unpack
 
 from .errors import DeclarationError
 from .formula import Expression
-from .metric import (
+from .kinds import (
     Agreed,
-    Better,
-    Bounds,
     Cumulative,
     Derived,
     Flag,
     Maximum,
     Mean,
-    Metric,
     Minimum,
-    Mode,
     Quantile,
     Rate,
     SharedQuantile,
     SlowestRank,
     Total,
 )
+from .metric import Better, Bounds, Metric, Mode
 from .units import BIN, FLAG, FRACTION, KNOB, PROBABILITY, SECOND, Condition, Unit
 
 __all__ = [
@@ -69,7 +66,7 @@ class About(TypedDict, total=False):
     eval_twin: Metric
 
 
-_BOUNDS_OF_UNIT: dict[Unit, Bounds] = {
+BOUNDS_OF_UNIT: dict[Unit, Bounds] = {
     FRACTION: (0.0, 1.0),
     PROBABILITY: (0.0, 1.0),
     FLAG: (0.0, 1.0),
@@ -84,7 +81,7 @@ def _declared_at() -> tuple[str, int]:
 
 
 def _bounded(about: About, unit: Unit) -> About:
-    return {"bounds": _BOUNDS_OF_UNIT.get(unit, (None, None)), **about}
+    return {"bounds": BOUNDS_OF_UNIT.get(unit, (None, None)), **about}
 
 
 def total(

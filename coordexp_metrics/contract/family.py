@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, Unpack, get
 
 from .errors import DeclarationError
 from .keys import well_formed
+from .kinds import Cumulative, SharedQuantile
 from .law import Law
-from .metric import Cumulative, Metric, Mode, SharedQuantile
+from .metric import Metric, Mode
 from .units import Condition
 
 __all__ = ["Family", "FamilyOver", "Shape"]

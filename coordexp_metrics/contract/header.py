@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .catalogue import Catalogue
@@ -18,6 +17,8 @@ FORMAT_VERSION = 1
 
 def package_version() -> str:
     """The installed version of this package."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("coordexp-metrics")
     except PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +29,8 @@ def pages_from(source: type[Family] | Page | str) -> tuple[Page, ...]:
         from .interchange import read_catalogue
 
         return read_catalogue(Path(source)).pages
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=ENTRY_POINTS, name=source):
         return _pages_of(entry.load(), source)
     try:

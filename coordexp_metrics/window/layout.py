@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..contract.algebra import Agreement, Op
-from ..contract.metric import Observed, SlowestRank
+from ..contract.kinds import Observed, SlowestRank
 from .observing import Local, State
 from .reduced import Disagreement, Reduced
 

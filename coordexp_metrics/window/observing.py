@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..contract.errors import ObservationError
-from ..contract.metric import Mean, Metric, Observed, Quantile
+from ..contract.kinds import Mean, Observed, Quantile
+from ..contract.metric import Metric
 from ..contract.values import Rejected, plain_number
 from . import tensors
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..contract.algebra import Agreement
-from ..contract.metric import Observed, SlowestRank
+from ..contract.kinds import Observed, SlowestRank
 from .observing import Local, State
 
 __all__ = ["Disagreement", "Imbalance", "Reduced", "Scope"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..contract.catalogue import Catalogue
 from ..contract.metric import Mode
 from ..contract.payload import Payload
-from .closing import closed
+from .closing import Closing
 from .layout import EXACT, Call, Layout
 from .observing import Local, Taken
 from .ranks import GlooRanks, Ranks
@@ -38,7 +38,8 @@ class Steps:
     """
 
     def __init__(self, catalogue: Catalogue, layout: Layout, ranks: Ranks) -> None:
-        self._catalogue = catalogue
+        self._digest = catalogue.digest
+        self._closing = Closing(catalogue)
         self._layout = layout
         self._ranks = ranks
         self._whole = ranks.world_size == 1
@@ -67,7 +68,7 @@ class Steps:
             self._last = global_step
         running = self._running if part.scope == "global" or self._local_by_choice else None
         coverage = self._coverage(part)
-        payload = closed(self._catalogue, part, running, coverage, mode, global_step)
+        payload = self._closing.payload(part, running, coverage, mode, global_step)
         return Closed(payload, part)
 
     def _reduced(self, local: Local, call: Call) -> Reduced:
@@ -110,7 +111,7 @@ class Steps:
         """What a checkpoint keeps; ``local`` is what this rank has open."""
         return {
             "version": VERSION,
-            "catalogue": self._catalogue.digest,
+            "catalogue": self._digest,
             "layout": [*self._layout.metrics],
             "world_size": self._ranks.world_size,
             "rank": self._ranks.rank,
@@ -137,7 +138,7 @@ class Steps:
         self._last = data["global_step"]
         self._running = dict(data["cumulative"])
         self._parts = []
-        if data["catalogue"] != self._catalogue.digest or data["layout"] != [*self._layout.metrics]:
+        if data["catalogue"] != self._digest or data["layout"] != [*self._layout.metrics]:
             log.warning("the catalogue changed since the state was saved: open steps are left out")
             return Local()
         self._parts = [Reduced.from_data(part) for part in data["steps"]]

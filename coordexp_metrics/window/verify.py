@@ -16,19 +16,18 @@ from random import Random
 from typing import Any, NamedTuple
 
 from ..contract.catalogue import Catalogue
-from ..contract.metric import (
+from ..contract.kinds import (
     Agreed,
     Cumulative,
     Flag,
     Mean,
-    Metric,
-    Mode,
     Observed,
     Quantile,
     SharedQuantile,
     SlowestRank,
 )
-from .closing import values_of
+from ..contract.metric import Metric, Mode
+from .closing import Closing
 from .layout import Layout
 from .observing import Local, Observations
 from .reduced import Reduced
@@ -96,7 +95,7 @@ def fold(
     else:
         empty = layout.pack(Local(), 0)
         reduced = layout.unpack(reduce(lambda a, b: array("d", map(add, a, b)), vectors, empty))
-    return values_of(catalogue, reduced, {}, mode)
+    return Closing(catalogue).values(reduced, {}, mode)
 
 
 def _accumulated(layout: Layout, batches: Iterable[Observations]) -> Local:

@@ -19,19 +19,18 @@ from ..contract.catalogue import Catalogue
 from ..contract.errors import ObservationError
 from ..contract.family import Family
 from ..contract.header import package_version
-from ..contract.metric import (
+from ..contract.kinds import (
     Agreed,
     Flag,
     Maximum,
     Mean,
-    Metric,
     Minimum,
-    Mode,
     Observed,
     Quantile,
     SlowestRank,
     Total,
 )
+from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
 from .lagging import Lagging
 from .layout import Call, Layout

@@ -23,7 +23,8 @@ from coordexp_metrics.catalogue import (
     conditions,
 )
 from coordexp_metrics.contract.errors import RemovedKeyError
-from coordexp_metrics.contract.metric import Derived, Metric
+from coordexp_metrics.contract.kinds import Derived
+from coordexp_metrics.contract.metric import Metric
 from coordexp_metrics.contract.units import FRACTION, NORMALISER, Condition, Unit
 
 EVERY = list(CATALOGUE.values())

@@ -4,15 +4,8 @@ import math
 
 import pytest
 
-from coordexp_metrics.contract.formula import (
-    exp,
-    greatest,
-    least,
-    or_zero,
-    parameter,
-    present_sum,
-    previous,
-)
+from coordexp_metrics.contract.formula import parameter
+from coordexp_metrics.contract.functions import exp, greatest, least, or_zero, present_sum, previous
 from coordexp_metrics.contract.law import at_most, identity
 from tests.small import Diag, Forward, Rollout
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coordexp_metrics import CATALOGUE
-from coordexp_metrics.contract.metric import Observed
+from coordexp_metrics.contract.kinds import Observed
 from coordexp_metrics.window import Window
 from coordexp_metrics.window.layout import Call, Layout
 from coordexp_metrics.window.verify import Observation, fold

@@ -12,7 +12,7 @@ from coordexp_metrics import CATALOGUE
 from coordexp_metrics.cli.verify import verify as command
 from coordexp_metrics.contract.algebra import Extremum, Op, Sum
 from coordexp_metrics.contract.catalogue import Catalogue, Page
-from coordexp_metrics.contract.metric import Observed
+from coordexp_metrics.contract.kinds import Observed
 from coordexp_metrics.contract.units import NAT
 from coordexp_metrics.window.verify import Trial, _sources, verify
 from tests.small import SMALL

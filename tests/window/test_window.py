@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp_metrics import CATALOGUE, MetricsRegistry, ObservationError, UnknownKeyError
-from coordexp_metrics.contract.metric import Observed
+from coordexp_metrics.contract.kinds import Observed
 from coordexp_metrics.sinks import MemorySink
 from coordexp_metrics.window import Window
 from tests.small import SMALL, Diag, Forward, Knobs, Objective, Progress, Rollout

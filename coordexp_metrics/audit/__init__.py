@@ -1,0 +1,1 @@
+"""Floor 4: finished logs, read back and checked; no torch."""

@@ -1,0 +1,178 @@
+"""One record after the other: its names, values, bounds and laws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..contract.catalogue import Catalogue
+from ..contract.check import Checker, Plan, Violation
+from ..contract.errors import safe_text
+from ..contract.record import Record
+from .findings import Findings
+from .names import Names
+from .readers.rows import PROGRESS_TEXT
+from .rules import RULE_OF_CODE
+
+__all__ = ["Inspector"]
+
+MAX_LAW = 200
+# Sections that the registry itself adds.
+OWN_SECTIONS = frozenset({"doubles", "extra", "crc", "lossy"})
+LOSSES = ("contract/rejected_total", "contract/dropped_total")
+
+
+class Inspector:
+    """Checks records one by one and says what it finds to ``findings``."""
+
+    def __init__(
+        self,
+        findings: Findings,
+        catalogue: Catalogue,
+        carry: Sequence[str],
+        parameters: Mapping[str, float] | None,
+    ) -> None:
+        self._findings = findings
+        self._catalogue = catalogue
+        self._names = Names(findings, catalogue)
+        self._checker = Checker(catalogue, carry, parameters)
+        self._given = parameters is not None
+        self._before: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
+
+    def use_headers(self, headers: Iterable[Mapping[str, Any]]) -> None:
+        """Take parameters from the log, and compare its definitions with the catalogue's."""
+        for header in headers:
+            parameters = header.get("parameters")
+            if type(parameters) is dict and not self._given:
+                numbers = {k: v for k, v in parameters.items() if type(v) in {int, float}}
+                self._checker.parameters.update(numbers)
+            definitions = header.get("definitions")
+            for key, digest in definitions.items() if type(definitions) is dict else ():
+                self._compare(key, digest)
+
+    def _compare(self, key: str, digest: object) -> None:
+        found = self._catalogue.resolve(key)
+        if found is not None and found.metric.key == key and found.metric.digest != digest:
+            message = f"{safe_text(key)} was logged under another definition than the catalogue's"
+            self._findings.add(
+                "CXM209", message, key=key, metric=key, evidence={"logged": safe_text(digest)}
+            )
+
+    def take(self, record: Record) -> None:
+        """Check one record."""
+        place = record.origin or ("", 0)
+        keys, row = tuple(record.metrics), list(record.metrics.values())
+        plan = self._checker.plan(keys, record.mode)
+        self._names.seen(plan, place)
+        for violation in self._of_values(plan, row, record, place[0]):
+            self._broken(violation, plan, place)
+        if record.nonfinite:
+            self._nonfinite(record, place)
+        for key, text in record.skipped.items():
+            self._no_number(key, text, place)
+        self._lossy(record, place)
+        for section in record.extra.keys() - OWN_SECTIONS:
+            message = f"has a section {safe_text(section)} that version 1 does not know"
+            self._findings.add("CXM133", message, key=section, places=[place])
+
+    def finish(self) -> None:
+        """Say what keys alone did wrong."""
+        self._names.finish()
+
+    def statistics(self) -> dict[str, Any]:
+        """The keys that were met."""
+        families: dict[str, int] = {}
+        for family in self._names.undeclared.values():
+            if family is not None:
+                families[family] = families.get(family, 0) + 1
+        return {
+            "keys": {
+                "declared": len(self._names.declared),
+                "undeclared": len(self._names.undeclared),
+            },
+            "undeclared_families": dict(sorted(families.items())),
+        }
+
+    def _of_values(
+        self, plan: Plan, row: list[float], record: Record, path: str
+    ) -> Iterator[Violation]:
+        yield from plan.names.conflicts(row)
+        try:
+            yield from plan.broken(row)
+            yield from self._succession(plan, row, record, path)
+        except (OverflowError, ZeroDivisionError):  # of numbers near the end of the floats
+            return
+
+    def _succession(
+        self, plan: Plan, row: list[float], record: Record, path: str
+    ) -> Iterator[Violation]:
+        """Laws over the record before, where the step goes forward."""
+        if not plan.successions:
+            return
+        now = plan.names.by_key(row)
+        step, before = self._before.get((path, record.mode), (record.global_step, {}))
+        self._before[path, record.mode] = record.global_step, now
+        if step < record.global_step:
+            yield from self._checker.succession(plan, now, before)
+
+    def _broken(self, violation: Violation, plan: Plan, place: tuple[str, int]) -> None:
+        code, key, message = violation
+        names, detail = plan.names, ""
+        position = names.where.get(key)
+        spelled = key if position is None else str(names.keys[position])
+        if code.startswith("law"):
+            # A law may name first what this record lacks; what it has is what can be looked up.
+            detail, _, values = message.partition(" fails with ")
+            if position is None:
+                spelled = next((name for name in names.where if name in detail), key)
+            message = f"{_shortened(detail)} fails with {values}"
+        self._findings.add(
+            RULE_OF_CODE[code],
+            f"{safe_text(spelled)}{':' * bool(detail)} {message}",
+            key=spelled,
+            metric=key,
+            places=[place],
+            detail=detail,
+            evidence={"law": detail} if detail else None,
+        )
+
+    def _nonfinite(self, record: Record, place: tuple[str, int]) -> None:
+        plan = self._checker.plan(tuple(record.nonfinite), record.mode)
+        self._names.seen(plan, place)
+        for key, text in record.nonfinite.items():
+            self._value("CXM303", key, f"{safe_text(key)} is {text}", text, place)
+
+    def _no_number(self, key: str, text: str, place: tuple[str, int]) -> None:
+        rule = "CXM302" if text in {"true", "false"} else "CXM301"
+        if key in PROGRESS_TEXT and text.startswith('"'):
+            rule = "CXM306"
+        elif not text.startswith(('"', "{", "[", "null", "true", "false")):
+            return  # a token that the reader has named already
+        message = f"{safe_text(key)} is {safe_text(text)[1:-1]}, which is no number{_hint(text)}"
+        self._value(rule, key, message, text, place)
+
+    def _value(self, rule: str, key: str, message: str, text: str, place: tuple[str, int]) -> None:
+        metric = self._names.canonical(key)
+        self._findings.add(
+            rule, message, key=key, metric=metric, places=[place], evidence={"value": text}
+        )
+
+    def _lossy(self, record: Record, place: tuple[str, int]) -> None:
+        for key in LOSSES:
+            count = record.health.get(key) or record.metrics.get(key)
+            if count:
+                message = f"{key} is {count:g} at last: the writer passed not everything on"
+                self._findings.add("CXM501", message, key=key, metric=key, places=[place])
+        if record.extra.get("lossy") is True:
+            self._findings.add("CXM501", "the writer calls this log lossy", places=[place])
+
+
+def _shortened(law: str) -> str:
+    """A law whose formula is long, by its statement alone."""
+    return law if len(law) <= MAX_LAW else law.partition(":")[0]
+
+
+def _hint(text: str) -> str:
+    if text == "null":
+        return "; some writers make null of NaN"
+    return "; flatten it into keys such as a/b" if text.startswith("{") else ""

@@ -1,0 +1,240 @@
+"""``read(path)`` gives the records of any log back, one at a time, as often as they are wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, BinaryIO
+
+from ...contract.errors import MetricsError
+from ...contract.record import Record
+from .decode import Decoder
+from .documents import split_rows
+from .limits import Limits
+from .lines import Line, split_lines
+from .problems import Problems, ReadProblem, SourceError
+from .rows import SUMMARY, NewerFormat, Rows
+from .source import files_of, open_regular, shape_of, take
+
+__all__ = ["Records", "read", "read_all", "read_stream"]
+
+SUMMARY_HEAD = re.compile("|".join(f'"{key}"' for key in SUMMARY).encode())
+
+
+class PandasMissingError(MetricsError, ImportError):
+    """``to_pandas`` without pandas."""
+
+
+class Records:
+    """The records of a log, read anew by each loop over them.
+
+    Attributes:
+        files: the files, in the order in which they are read.
+        problems: what the last loop could not read.
+        headers: the headers that it met, as they were written.
+        summaries: objects about whole runs that are no records, such as ms-swift's last line.
+        size: bytes to read, None for a stream.
+        on_read: called with the number of bytes of each chunk.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        *,
+        limits: Limits | None = None,
+        follow_symlinks: bool = False,
+        stream: BinaryIO | None = None,
+        lenient: bool = False,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._follow = follow_symlinks
+        self._stream = stream
+        self._lenient = lenient
+        self._refused: list[ReadProblem] = []
+        self.problems = Problems()
+        self.headers: list[Mapping[str, Any]] = []
+        self.summaries: list[Mapping[str, Any]] = []
+        self.on_read: Callable[[int], None] = _ignore
+        self.size: int | None = None
+        self.files = tuple(sources) if stream else tuple(self._files(sources))
+        if stream is None:
+            self.size = sum(map(self._look, self.files))
+
+    def __iter__(self) -> Iterator[Record]:
+        self.problems = Problems(self._limits.shown)
+        self.headers, self.summaries = [], []
+        for problem in self._refused:
+            self.problems.add(problem)
+        for file in self.files:
+            try:
+                yield from self._read(file)
+            except SourceError as error:
+                if not self._bears():
+                    raise
+                self.problems.add(error.problem)
+
+    def to_pandas(self) -> Any:
+        """One row a record: its place, and a column for each metric.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise PandasMissingError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame.from_records([_row(record) for record in self])
+
+    def _bears(self) -> bool:
+        """Whether a file that cannot be read is a problem beside others, and no error."""
+        return self._lenient or len(self.files) > 1
+
+    def _files(self, sources: Sequence[str]) -> Iterator[str]:
+        for source in sources:
+            try:
+                yield from files_of(source, self._limits.files)
+            except SourceError as error:
+                if not self._lenient:
+                    raise
+                self._refused.append(error.problem)
+
+    def _look(self, file: str) -> int:
+        """The size of ``file``. What is no log is refused now, not in the middle of a loop."""
+        try:
+            with open_regular(file, follow_symlinks=self._follow) as stream:
+                shape_of(_first(stream, file), file)
+                return os.fstat(stream.fileno()).st_size
+        except SourceError:
+            if not self._bears():
+                raise
+            return 0
+
+    def _read(self, file: str) -> Iterator[Record]:
+        if self._stream is not None:
+            yield from self._parse(file, self._stream, None)
+            return
+        with open_regular(file, follow_symlinks=self._follow) as stream:
+            before = os.fstat(stream.fileno())
+            try:
+                yield from self._parse(file, stream, before.st_size)
+            except OSError as error:
+                raise _unreadable(file, error) from error
+            self._compare(file, before, os.fstat(stream.fileno()))
+
+    def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
+        limits = self._limits
+        chunks = take(stream, size, limits.chunk, self.on_read)
+        head = next(chunks, b"")
+        shape = shape_of(head, file)
+        chunks = chain((head,), chunks)
+        if shape == "lines":
+            yield from self._rows(file, split_lines(chunks, limits.line))
+            return
+        data = bytearray()
+        for chunk in chunks:
+            data += chunk
+            if len(data) > limits.document:
+                cap = limits.document >> 20
+                raise SourceError("file.too_large", file, f"is a JSON document beyond {cap} MiB")
+        yield from self._rows(file, split_rows(bytes(data), limits.line))
+
+    def _rows(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
+        decoder = Decoder(self._limits)
+        where = Line(0, 0, b"", 0)
+
+        def say(code: str, message: str, at: int = 0) -> None:
+            problem = ReadProblem(code, file, where.number, where.offset + at, message)
+            self.problems.add(problem)
+
+        rows = Rows(file, self._limits, say)
+        rows.headers, rows.summaries = self.headers, self.summaries
+        found, problems = 0, len(self.problems)
+        for where in lines:
+            try:
+                for value in _values(where, decoder, say):
+                    for record in rows.records(value, where.number):
+                        found += 1
+                        yield record
+            except NewerFormat:
+                return
+        if not found and len(self.problems) == problems:
+            self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
+
+    def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            message = f"changed while it was read: {before.st_size} bytes, then {after.st_size}"
+            self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
+
+
+def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
+    """What a line holds; its faults are said."""
+    if line.too_long and SUMMARY_HEAD.search(line.raw):
+        return []  # the end of a long ms-swift run, which repeats its whole history
+    if line.too_long:
+        say("line.too_long", f"has {line.size} bytes; it was skipped")
+        return []
+    if not line.raw.strip():
+        torn = not line.ended and not line.raw
+        say("torn_tail" if torn else "json.blank", "breaks off" if torn else "is blank")
+        return []
+    values = decoder.decode(line.raw)
+    for fault in decoder.faults:
+        torn = fault.code in {"json.syntax", "json.utf8"} and not line.ended
+        if torn:
+            say("torn_tail", "breaks off: the writer was cut short", fault.at)
+        else:
+            say(fault.code, fault.message, fault.at)
+    return values
+
+
+def _first(stream: BinaryIO, file: str) -> bytes:
+    try:
+        return stream.read(1 << 16) or b""
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _ignore(size: int) -> None:
+    """Nobody wants to know."""
+
+
+def _unreadable(file: str, error: OSError) -> SourceError:
+    return SourceError("file.unreadable", file, f"cannot be read: {error.strerror}")
+
+
+def _row(record: Record) -> dict[str, Any]:
+    path, line = record.origin or (None, None)
+    place = {"mode": record.mode, "global_step": record.global_step, "seq": record.seq}
+    more = {"time": record.time, "dataset": record.dataset, "path": path, "line": line}
+    return place | more | record.values()
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    limits: Limits | None = None,
+    follow_symlinks: bool = False,
+) -> Records:
+    """The records of a log: our journals, payloads, trainers' JSON logs, or a directory of them.
+
+    Args:
+        path: a regular file, or a directory whose ``*.jsonl`` are read in order.
+        limits: caps on what is read.
+        follow_symlinks: whether a link is followed.
+
+    Raises:
+        SourceError: there is nothing that could be read.
+    """
+    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks)
+
+
+def read_all(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:
+    """The records of several sources; one that cannot be read is a problem, not an error."""
+    return Records(sources, follow_symlinks=follow_symlinks, lenient=True)
+
+
+def read_stream(stream: BinaryIO, name: str = "<stdin>", limits: Limits | None = None) -> Records:
+    """The records of an open binary stream; they can be looped over once."""
+    return Records([name], limits=limits, stream=stream, lenient=True)

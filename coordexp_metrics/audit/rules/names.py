@@ -1,0 +1,136 @@
+"""Envelopes and names: what a record says of itself, and what its keys are called."""
+
+from __future__ import annotations
+
+from .rule import Rule
+
+__all__ = ["ENVELOPE", "NAMES"]
+
+ENVELOPE = (
+    Rule(
+        "CXM131",
+        "bad-envelope",
+        "error",
+        "A required section of the payload is missing or wrong; the record was not taken.",
+        '{"schema_version": "1", "mode": "train", "global_step": 7, "metrics": {"loss": 1.0}}',
+        '{"schema_version": 1, "mode": "train", "global_step": 7, "metrics": {"loss": 1.0}}',
+        (
+            "schema_version.missing",
+            "schema_version.type",
+            "mode.missing",
+            "mode.value",
+            "global_step.missing",
+            "global_step.type",
+            "global_step.range",
+            "metrics.missing",
+            "metrics.type",
+            "nonfinite.type",
+            "nonfinite.value",
+            "coverage.type",
+            "dataset.type",
+            "payload.section",
+            "header.format",
+            "trainer.log_history",
+        ),
+    ),
+    Rule(
+        "CXM132",
+        "no-step",
+        "error",
+        "The row names no step, and none is invented; it was not taken.",
+        '{"loss": 1.0}',
+        '{"loss": 1.0, "step": 7}',
+        ("step_unresolved",),
+    ),
+    Rule(
+        "CXM133",
+        "unknown-section",
+        "warning",
+        "The payload has a section that version 1 does not know; it is kept.",
+        '{"schema_version": 1, ..., "metrics": {}, "notes": {}}',
+        '{"schema_version": 1, ..., "metrics": {}}',
+        ("section.unknown",),
+    ),
+)
+
+NAMES = (
+    Rule(
+        "CXM201",
+        "unknown-key",
+        "error",
+        "The key is not in the catalogue.",
+        "coord_diag/acc_topp5",
+        "coord_diag/acc_top5",
+        ("unregistered",),
+    ),
+    Rule(
+        "CXM202",
+        "removed-key",
+        "error",
+        "The key was removed from the contract; others carry its meaning.",
+        "loss/ce",
+        "base_ce/loss",
+        ("removed",),
+    ),
+    Rule(
+        "CXM203",
+        "internal-key",
+        "error",
+        "An internal helper left the trainer: its last segment starts with an underscore.",
+        "rollout/_samples",
+        "rollout/gt_per_sample",
+        ("internal",),
+    ),
+    Rule(
+        "CXM204",
+        "suppressed-key",
+        "warning",
+        "The key is suppressed in this mode, yet it was logged.",
+        "eval_rollout/bbox_AP50",
+        "eval_rollout/mAP",
+        ("key.suppressed",),
+    ),
+    Rule(
+        "CXM205",
+        "wrong-name-for-mode",
+        "error",
+        "The key belongs to the other mode, or its prefix was put on twice.",
+        "eval_eval_loss",
+        "eval_loss",
+        ("wrong_mode",),
+    ),
+    Rule(
+        "CXM206",
+        "conflicting-spellings",
+        "error",
+        "Two spellings of one metric stand in one record with different values.",
+        '{"coord_diag/loss": 1.0, "coord_softce_w1/loss": 2.0}',
+        '{"coord_diag/loss": 1.0, "coord_softce_w1/loss": 1.0}',
+        ("collision",),
+    ),
+    Rule(
+        "CXM207",
+        "undeclared-family",
+        "error",
+        "No key with this prefix is in the catalogue: declare the family, or carry it.",
+        "diag/duplicate_burst/num_terms",
+        "the same with --carry 'diag/*'",
+    ),
+    Rule(
+        "CXM208",
+        "no-key",
+        "error",
+        "The name is no key: keys are segments of printable ASCII, joined by slashes.",
+        "loss\\n",
+        "loss",
+        ("key.grammar", "key.type"),
+    ),
+    Rule(
+        "CXM209",
+        "other-definition",
+        "warning",
+        "The log was made under another definition of this key: kind, unit, population or formula.",
+        'header: "definitions": {"rollout/f1": "0123456789abcdef"}',
+        "the catalogue that the run used, given with --catalogue",
+    ),
+)

@@ -1,0 +1,140 @@
+"""A finished log against the catalogue: names, values, bounds and laws of every record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contract.catalogue import Catalogue
+from ..contract.record import Record
+from .findings import Finding, Findings
+from .inspector import Inspector
+from .readers import ReadProblem, SourceError
+from .rules import RULE_OF_CODE
+
+__all__ = ["Report", "validate"]
+
+# What makes a file unchecked, so that no exit code may say that it is clean.
+REFUSALS = frozenset(
+    {"file.unreadable", "file.not_regular", "file.too_large", "file.foreign", "file.newer"}
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a validation found.
+
+    Attributes:
+        findings: worst first.
+        statistics: how much was checked, and totals.
+        unchecked: whether a file was refused, or no record was found: then nothing is clean.
+    """
+
+    findings: tuple[Finding, ...]
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    unchecked: bool = False
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """0 clean, 1 findings at or above the gate, 2 something could not be checked."""
+        if self.unchecked:
+            return 2
+        gate = {"error", "warning"} if strict else {"error"}
+        return int(any(finding.severity in gate for finding in self.findings))
+
+    def to_data(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return {
+            "findings": [finding.to_data() for finding in self.findings],
+            "statistics": dict(self.statistics),
+        }
+
+
+def validate(
+    records: Iterable[Record],
+    catalogue: Catalogue | None = None,
+    carry: Sequence[str] = (),
+    parameters: Mapping[str, float] | None = None,
+) -> Report:
+    """Check every record.
+
+    Args:
+        records: what ``read`` gives, or any records.
+        catalogue: the declarations; None for the package's own.
+        carry: patterns of keys that need no declaration, ``my/*``.
+        parameters: numbers that formulas need from the configuration; without them those in the
+            log's header are used.
+
+    >>> from coordexp_metrics.contract.record import Record
+    >>> report = validate([Record("train", 7, {"rollout/_samples": 3.0})])
+    >>> [(finding.rule, finding.key) for finding in report.findings], report.exit_code()
+    ([('CXM203', 'rollout/_samples')], 1)
+    """
+    if catalogue is None:
+        from ..catalogue import CATALOGUE
+
+        catalogue = CATALOGUE
+    findings = Findings()
+    inspector = Inspector(findings, catalogue, carry, parameters)
+    seen, refusals = _inspect(records, inspector)
+    problems = getattr(records, "problems", ())
+    counts = Counter(getattr(problems, "counts", {})) + Counter(p.code for p in refusals)
+    _add_problems(findings, [*problems, *refusals], counts)
+    ordered = tuple(findings)
+    statistics = {
+        "records": seen.total(),
+        "modes": {mode: seen[mode] for mode in ("train", "eval") if seen[mode]},
+        "files": list(getattr(records, "files", ())),
+        **inspector.statistics(),
+        **_totals(ordered),
+    }
+    return Report(ordered, statistics, not seen or not REFUSALS.isdisjoint(counts))
+
+
+def _inspect(
+    records: Iterable[Record], inspector: Inspector
+) -> tuple[Counter[str], list[ReadProblem]]:
+    """How many records of each mode were checked, and what ended the reading."""
+    seen: Counter[str] = Counter()
+    refusals = []
+    headers = 0
+    try:
+        for record in records:
+            met = getattr(records, "headers", ())
+            if len(met) > headers:
+                inspector.use_headers(met[headers:])
+                headers = len(met)
+            seen[record.mode] += 1
+            inspector.take(record)
+    except SourceError as error:
+        refusals.append(error.problem)
+    inspector.finish()
+    return seen, refusals
+
+
+def _add_problems(
+    findings: Findings, problems: Iterable[ReadProblem], counts: Mapping[str, int]
+) -> None:
+    """Each code of a file is one finding: the first place speaks, the others are counted."""
+    kept: Counter[str] = Counter(problem.code for problem in problems)
+    for problem in problems:
+        beyond = counts[problem.code] - kept[problem.code]
+        kept[problem.code], beyond = counts[problem.code], max(0, beyond)
+        findings.add(
+            RULE_OF_CODE.get(problem.code, "CXM131"),
+            problem.message,
+            places=[(problem.path, problem.line)],
+            count=1 + beyond,
+            detail=f"{problem.code} {problem.path}",
+            evidence={"code": problem.code, "offset": problem.offset},
+        )
+
+
+def _totals(findings: Iterable[Finding]) -> dict[str, Any]:
+    by_rule: Counter[str] = Counter()
+    by_severity: Counter[str] = Counter()
+    for finding in findings:
+        by_rule[finding.rule] += 1
+        by_severity[finding.severity] += 1
+    return {"findings": dict(sorted(by_severity.items())), "rules": dict(sorted(by_rule.items()))}

@@ -1,0 +1,205 @@
+"""``replay SOURCE --to tensorboard:DIR``: the records of any readable log, sent to sinks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import CatalogueOption, catalogue_with
+from .validate import opened, progress
+
+if TYPE_CHECKING:
+    from ..contract.catalogue import Catalogue
+    from ..contract.payload import Payload
+    from ..contract.record import Record
+    from ..sinks.base import Sink
+    from ..sinks.fanout import FanOut
+
+__all__ = ["replay"]
+
+KINDS = "tensorboard:DIR, jsonl:FILE or wandb:offline"
+
+
+def replay(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Logs, directories of logs, or -.")
+    ],
+    to: Annotated[list[str], typer.Option("--to", metavar="KIND:PLACE", help=f"{KINDS}.")],
+    catalogue: CatalogueOption = None,
+    follow_symlinks: Annotated[
+        bool, typer.Option("--follow-symlinks", help="Read through symbolic links.")
+    ] = False,
+) -> None:
+    """Send a log to dashboards: canonical names, descriptions, and the times of the original.
+
+    Keys that nothing declares are carried. Exit code 0: all sent. 1: lines could not be read.
+    2: a file or a destination could not be used, or there was no record.
+    """
+    declared = catalogue_with(catalogue)
+    destinations = [_destination(text) for text in to]
+    records = opened(sources, follow_symlinks=follow_symlinks)
+    try:
+        with progress(records, "replaying"):
+            code = _replay(records, declared, destinations)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(code)
+
+
+def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[tuple[str, str]]) -> int:
+    from ..audit.rules import RULE_OF_CODE, RULES
+    from ..audit.validate import REFUSALS
+
+    rows = iter(records)
+    first = next(rows, None)
+    if first is None:
+        _say_problems(records.problems)
+        sys.stderr.write("coordexp-metrics: nothing to replay: no record could be read\n")
+        return 2
+    with _sinks(destinations) as sinks:
+        sender = _Sender(catalogue, sinks, records.headers)
+        for record in chain((first,), rows):
+            sender.send(record)
+        sender.close()
+    _say_problems(records.problems)
+    sys.stderr.write(sender.summary())
+    codes = records.problems.counts
+    if sender.lost or not REFUSALS.isdisjoint(codes):
+        return 2
+    return int(any(RULES[RULE_OF_CODE[code]].severity == "error" for code in codes))
+
+
+def _destination(text: str) -> tuple[str, str]:
+    kind, _, place = text.partition(":")
+    known = kind in {"tensorboard", "jsonl"} and place
+    if not known and (kind, place) != ("wandb", "offline"):
+        raise typer.BadParameter(f"{text!a} is none of {KINDS}", param_hint="--to")
+    return kind, place
+
+
+@contextmanager
+def _sinks(destinations: Sequence[tuple[str, str]]) -> Iterator[list[Sink]]:
+    """The sinks, and an offline W&B run of our own where one is wanted."""
+    from ..sinks import JsonlSink, TensorBoardSink, WandbSink
+
+    run: Any = None
+    if ("wandb", "offline") in destinations:
+        run = _offline_run()
+    try:
+        makers = {"tensorboard": TensorBoardSink, "jsonl": JsonlSink}
+        yield [
+            WandbSink(run) if kind == "wandb" else makers[kind](place)
+            for kind, place in destinations
+        ]
+    finally:
+        if run is not None:
+            run.finish()
+
+
+def _offline_run() -> Any:
+    from ..contract.errors import MissingExtraError
+
+    try:
+        import wandb
+    except ImportError as error:
+        raise MissingExtraError("wandb", "replay --to wandb:offline") from error
+    settings = wandb.Settings(x_disable_meta=True, save_code=False, silent=True, console="off")
+    return wandb.init(mode="offline", project="coordexp-metrics-replay", settings=settings)
+
+
+class _Sender:
+    """What a registry does with payloads, for records that keep their own time and order."""
+
+    def __init__(
+        self, catalogue: Catalogue, sinks: Sequence[Sink], headers: Sequence[Mapping[str, Any]]
+    ) -> None:
+        from ..contract.check import Checker
+        from ..contract.header import Header
+        from ..emission import Emitter
+        from ..sinks.fanout import FanOut
+
+        written = headers[0] if headers else {}
+        run = written.get("run")
+        parameters = written.get("parameters")
+        self._catalogue = catalogue
+        self._emitter = Emitter(Checker(catalogue, ["*"]))
+        self._fanout: FanOut = FanOut(
+            sinks,
+            Header(
+                catalogue,
+                run if isinstance(run, dict) else {},
+                parameters=parameters if isinstance(parameters, dict) else {},
+            ),
+        )
+        self._sent = 0
+        self._values = 0
+        self._dropped: dict[str, int] = {}
+
+    @property
+    def lost(self) -> bool:
+        """Whether a sink lost a record."""
+        return any(channel.dropped for channel in self._fanout.channels)
+
+    def send(self, record: Record) -> None:
+        emission = self._emitter.emission(self._payload(record))
+        seq = self._sent if record.seq is None else record.seq
+        self._sent += 1
+        self._values += len(emission.metrics) + len(emission.nonfinite)
+        for code in (*emission.dropped.values(), *("value.type" for _ in record.skipped)):
+            self._dropped[code] = self._dropped.get(code, 0) + 1
+        self._fanout.write(
+            replace(
+                record,
+                metrics=emission.metrics,
+                nonfinite=emission.nonfinite,
+                extra=emission.extra,
+                seq=seq,
+                skipped={},
+                origin=None,
+            )
+        )
+
+    def close(self) -> None:
+        """Flush and close every sink."""
+        self._fanout.close()
+
+    def summary(self) -> str:
+        """What became of the records."""
+        dropped = ", ".join(f"{count} {code}" for code, count in sorted(self._dropped.items()))
+        lines = [f"{self._sent} records, {self._values} values; left out: {dropped or 'nothing'}"]
+        for channel in self._fanout.channels:
+            lost = f", lost: {channel.last_error}" if channel.dropped else ""
+            lines.append(f"{channel.sink.name}: {channel.delivered} of {channel.accepted}{lost}")
+        return "".join(f"coordexp-metrics: {ascii(line)[1:-1]}\n" for line in lines)
+
+    def _payload(self, record: Record) -> Payload:
+        from ..contract.payload import Payload
+
+        names = {key: self._spelled(key) for key in (*record.metrics, *record.nonfinite)}
+        return Payload(
+            record.mode,
+            record.global_step,
+            {names[key]: value for key, value in record.metrics.items()},
+            {names[key]: value for key, value in record.nonfinite.items()},
+            coverage=record.coverage,
+            dataset=record.dataset,
+            extra=record.extra,
+        )
+
+    def _spelled(self, key: str) -> str:
+        """The train name where it is known; else without a dashboard's form of the prefix."""
+        found = self._catalogue.resolve(key)
+        if found is not None:
+            return key
+        return key.removeprefix("eval/").removeprefix("test/")
+
+
+def _say_problems(problems: Any) -> None:
+    for problem in problems:
+        sys.stderr.write(f"coordexp-metrics: {problem}\n")

@@ -1,0 +1,138 @@
+"""``validate SOURCE``: a finished log against the catalogue."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .common import CatalogueOption, catalogue_with
+
+if TYPE_CHECKING:
+    from ..audit.readers import Records
+
+__all__ = ["opened", "progress", "validate"]
+
+LONG = 16 << 20
+
+
+def validate(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Logs, directories of logs, or -.")
+    ],
+    form: Annotated[
+        Literal["text", "json", "github"], typer.Option("--format", help="How to say it.")
+    ] = "text",
+    carry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Keys that need no declaration, such as 'my/*'."),
+    ] = None,
+    catalogue: CatalogueOption = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A number that formulas need: w1_weight=1.0."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings gate too.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write there, not to standard output.")
+    ] = None,
+    follow_symlinks: Annotated[
+        bool, typer.Option("--follow-symlinks", help="Read through symbolic links.")
+    ] = False,
+) -> None:
+    """Check a finished log: names, values, bounds and laws of every record.
+
+    Exit code 0: clean. 1: errors. 2: something could not be checked, be it that there was nothing.
+    """
+    from ..audit.text import FORMATS
+    from ..audit.validate import validate as check
+
+    parameters = dict(map(_parameter, param or ()))
+    declared = catalogue_with(catalogue)
+    records = opened(sources, follow_symlinks=follow_symlinks)
+    if output is not None and any(_same(output, file) for file in records.files):
+        raise typer.BadParameter("the output is one of the sources", param_hint="--output")
+    try:
+        with progress(records, "checking"):
+            report = check(records, declared, carry or (), parameters or None)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    text = FORMATS[form](report)
+    if output is None:
+        _print(text)
+    else:
+        _replace(output, text)
+    raise typer.Exit(report.exit_code(strict=strict))
+
+
+def opened(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:
+    """The records of the sources that a command names; ``-`` is standard input."""
+    from ..audit.readers import read_all, read_stream
+
+    if "-" not in sources:
+        return read_all(sources, follow_symlinks=follow_symlinks)
+    if len(sources) > 1:
+        raise typer.BadParameter("- cannot stand beside other sources", param_hint="SOURCE")
+    return read_stream(sys.stdin.buffer)
+
+
+@contextmanager
+def progress(records: Records, what: str) -> Iterator[None]:
+    """A bar on stderr while a long input is read on a terminal."""
+    size = records.size
+    if not sys.stderr.isatty() or (size is not None and size < LONG):
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn(what, markup=False), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=size)
+        records.on_read = lambda read: bar.advance(task, read)
+        yield
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    with suppress(ValueError):
+        number = float(value)
+        if name and equals and math.isfinite(number):
+            return name, number
+    raise typer.BadParameter(f"{text!a} is no NAME=VALUE", param_hint="--param")
+
+
+def _same(output: Path, file: str) -> bool:
+    with suppress(OSError):
+        return output.samefile(file)
+    return False
+
+
+def _print(text: str) -> None:
+    """To standard output; a reader that has seen enough, such as ``head``, is no error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit; that must not speak either.
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _replace(output: Path, text: str) -> None:
+    """A whole new file, or the old one: never half of one."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="ascii") as file:
+            file.write(text)
+        part.replace(output)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise

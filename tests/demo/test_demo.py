@@ -1,0 +1,123 @@
+"""The demo learns, repeats itself by seed, and logs what it says it logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from coordexp_metrics import MetricsRegistry
+from coordexp_metrics.demo import run
+from coordexp_metrics.demo.coordjson import (
+    COORD,
+    FIRST_COORD,
+    IGNORE,
+    UNSUPERVISED,
+    WORDS,
+    Batch,
+    decode,
+    encode,
+    parse,
+)
+from coordexp_metrics.demo.objective import WEIGHTS
+from coordexp_metrics.demo.scenes import BINS, CANVAS, Digits, Scene
+from coordexp_metrics.sinks import MemorySink
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """As in the demo itself: threads that wait for one another are slow on a busy machine."""
+    torch.set_num_threads(1)
+
+
+def scenes(seed: int = 0, count: int = 32) -> list[Scene]:
+    return Digits(held_out=False).scenes(count, np.random.default_rng(seed))
+
+
+def test_scenes_repeat_by_seed() -> None:
+    """The same seed gives the same pictures and boxes, another seed gives others."""
+    first, again, other = scenes(0), scenes(0), scenes(1)
+    assert [scene.objects for scene in first] == [scene.objects for scene in again]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(first, again, strict=True))
+    assert [scene.objects for scene in first] != [scene.objects for scene in other]
+
+
+def test_held_out_digits_are_never_trained_on() -> None:
+    train, held_out = Digits(held_out=False), Digits(held_out=True)
+    assert len(train.images) + len(held_out.images) == 1797
+    assert len(held_out.images) == 360
+
+
+def test_boxes_enclose_the_ink_tightly() -> None:
+    """All ink lies in some box, and no box can lose its outermost row or column of pixels."""
+    for scene in scenes():
+        outside = scene.image.copy()
+        for _, box in scene.objects:
+            assert all(0 <= k < BINS for k in box)
+            x1, y1, x2, y2 = (-(-k * CANVAS // BINS) for k in box)
+            ink = scene.image[y1:y2, x1:x2]
+            assert all(edge.any() for edge in (ink[0], ink[-1], ink[:, 0], ink[:, -1]))
+            outside[y1:y2, x1:x2] = 0
+        assert not outside.any()
+
+
+def test_types_agree_with_ids() -> None:
+    """A supervised token is typed COORD exactly when its id is a coordinate; the rest is IGNORE."""
+    batch = Batch.of(scenes())
+    supervised = batch.labels != UNSUPERVISED
+    assert ((batch.token_types == COORD) == ((batch.ids >= FIRST_COORD) & supervised)).all()
+    assert ((batch.token_types == IGNORE) == ~supervised).all()
+    assert (batch.labels[supervised] == batch.ids[supervised]).all()
+
+
+def test_an_answer_is_json_but_for_its_coordinates_and_reads_back() -> None:
+    for scene in scenes():
+        text = decode(encode(scene))
+        plain = json.loads(text.replace("<|coord_", "").replace("|>", ""))
+        assert len(plain["objects"]) == len(scene.objects)
+        assert parse(text) == [(WORDS[digit], box) for digit, box in scene.objects]
+
+
+def trained(seed: int, steps: int = 12) -> MemorySink:
+    sink = MemorySink()
+    with MetricsRegistry([sink], on_violation="raise", parameters=WEIGHTS) as registry:
+        for _ in run.Training(registry, steps, seed).run(evaluate_every=steps):
+            pass
+    return sink
+
+
+def test_loss_falls_and_a_seed_repeats_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "SCENES", 8)
+    records = trained(seed=3).records
+    losses = [record.metrics["loss"] for record in records if record.mode == "train"]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    assert [r.metrics for r in trained(seed=3).records] == [r.metrics for r in records]
+
+
+def test_the_terms_of_a_step_add_up_to_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objective is normalised over the step, so it is the sum of the two means it logs."""
+    monkeypatch.setattr(run, "SCENES", 4)
+    for record in trained(seed=0, steps=2).records:
+        prefix = "eval_" if record.mode == "eval" else ""
+        parts = (record.metrics[f"{prefix}{name}/loss"] for name in ("base_ce", "coord_diag"))
+        assert record.metrics[f"{prefix}loss"] == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_main_leaves_a_clean_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "SCENES", 4)
+    assert run.main(tmp_path, steps=4, wandb=False, evaluate_every=2) == 0
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    modes = [json.loads(line).get("mode") for line in lines]
+    assert (modes.count("train"), modes.count("eval")) == (4, 3)
+    assert list((tmp_path / "tb").iterdir())
+
+
+def test_a_second_run_has_a_folder_to_itself(tmp_path: Path) -> None:
+    """Two runs in one event directory would be one zigzag curve."""
+    first = run.own_folder(tmp_path / "demo")
+    assert run.own_folder(tmp_path / "demo") == first
+    (first / run.LOG).touch()
+    assert run.own_folder(tmp_path / "demo") == tmp_path / "demo-2"
