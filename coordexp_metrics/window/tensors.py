@@ -6,10 +6,11 @@ Every function here has its twin in ``contract.algebra``; the tests hold them eq
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ..contract.algebra import Agreement, Extremum, Histogram, Op, Reduction
+from ..contract.algebra import Histogram, Op, Reduction
 from ..contract.errors import ObservationError
 
 if TYPE_CHECKING:
@@ -57,14 +58,11 @@ def lift(
     return torch.where(finite, state, identity), (~finite).to(torch.float64)
 
 
-def _state(reduction: Reduction, numbers: Tensor) -> Tensor:
+def _state(reduction: Any, numbers: Tensor) -> Tensor:
     import torch
 
-    if isinstance(reduction, Extremum):
-        return numbers
-    if isinstance(reduction, Agreement):
-        return numbers.expand(2)
-    return numbers if len(numbers) == 2 else torch.cat([numbers, torch.ones_like(numbers)])
+    parts = reduction.lift(*numbers.unbind())
+    return torch.stack([part if is_tensor(part) else numbers.new_full((), part) for part in parts])
 
 
 def _identity(reduction: Reduction, device: Any) -> Tensor:
@@ -107,14 +105,18 @@ def lift_values(reduction: Histogram, values: Tensor, weights: Any = None) -> tu
 
 
 def fold(reduction: Reduction, a: Tensor, b: Tensor) -> Tensor:
-    """The state of both observations."""
+    """The state of both observations: slot by slot, each under its own operation."""
     import torch
 
-    if isinstance(reduction, Agreement):
-        return torch.stack([torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])])
-    if isinstance(reduction, Extremum):
-        return torch.minimum(a, b) if reduction.slots[0] is Op.MIN else torch.maximum(a, b)
-    return a + b
+    operations: dict[Op, Callable[[Tensor, Tensor], Tensor]] = {
+        Op.SUM: torch.add,
+        Op.MIN: torch.minimum,
+        Op.MAX: torch.maximum,
+    }
+    if len(set(reduction.slots)) == 1:
+        return operations[reduction.slots[0]](a, b)
+    rows = zip(reduction.slots, a.unbind(), b.unbind(), strict=True)
+    return torch.stack([operations[op](x, y) for op, x, y in rows])
 
 
 class Copy:
