@@ -9,7 +9,6 @@ with the world.
 from __future__ import annotations
 
 import hashlib
-import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -88,17 +87,17 @@ class Layout:
         """The vector of one rank."""
         vector = array("d", bytes(self.nbytes))
         start = self._blocks + rank * self._block
-        nonfinite = bool(local.withheld)
         for key, state in local.states.items():
             metric = self.metrics[key]
             if key in self._sums:
                 vector[self._sums[key]] = array("d", state)
             elif state != metric.reduction.identity:
                 vector[_moved(self._own[key], start)] = array("d", (1, *state))
-            nonfinite |= metric.in_loss and not math.isfinite(sum(state))
         for key, count in local.withheld.items():
             vector[self._withheld[key]] = count
-        vector[start : start + HEADER] = array("d", (*call, local.observed, nonfinite))
+        vector[start : start + HEADER] = array(
+            "d", (*call, local.observed, local.nonfinite(self.metrics))
+        )
         return vector
 
     def calls(self, vector: array[float]) -> list[Call]:

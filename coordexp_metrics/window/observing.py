@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -47,6 +47,13 @@ class Local:
     def observed(self) -> bool:
         """Whether there was any observation, withheld ones included."""
         return bool(self.states or self.withheld)
+
+    def nonfinite(self, metrics: Mapping[str, Observed]) -> bool:
+        """Whether any observation was NaN or infinite; only what is in the loss keeps it."""
+        return bool(self.withheld) or any(
+            metrics[key].in_loss and not math.isfinite(sum(state))
+            for key, state in self.states.items()
+        )
 
 
 class Observations:
@@ -125,7 +132,7 @@ class Taken:
     withheld: list[str]
     copy: tensors.Copy
 
-    def arrived(self, metrics: dict[str, Observed]) -> Local:
+    def arrived(self, metrics: Mapping[str, Observed]) -> Local:
         """The sums, once the copy is there; the only place that waits for a device."""
         rows = self.copy.rows()
         for key, row in zip(self.keys, rows, strict=False):

@@ -161,8 +161,12 @@ class GlooRanks(Ranks):
             self._announce(why, missing)
             return
         thread = threading.Thread(target=self._call_the_roll, args=(why,), daemon=True)
-        thread.start()
-        atexit.register(thread.join, ROLL_CALL + 1)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending, and starts no more threads
+            self._announce(why, ())
+        else:
+            atexit.register(thread.join, ROLL_CALL + 1)
 
     def _call_the_roll(self, why: str) -> None:
         """Who is left: a rank that is alive meets the same failure, and says so in the store."""

@@ -92,7 +92,7 @@ class Reduced:
         """The step of one process: a reduction over it alone."""
         steps = int(local.observed)
         reduced = cls(local.states, local.withheld, steps=steps, scope=scope)
-        if local.withheld:
+        if local.nonfinite(metrics):
             reduced.nonfinite_ranks = {rank}
         for key, state in local.states.items():
             metric = metrics[key]

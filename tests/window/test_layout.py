@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from coordexp_metrics import CATALOGUE
+from coordexp_metrics.contract.algebra import Op
 from coordexp_metrics.contract.kinds import Observed
 from coordexp_metrics.window import Window
 from coordexp_metrics.window.layout import Call, Layout
@@ -89,6 +90,14 @@ def test_R15_the_documented_bytes_are_those_of_the_contract(world):
     row = re.search(rf"^\| {world:,} +\| +(\d+) KiB \|", PAGE.read_text(), re.MULTILINE)
     layout = Layout([m for m in CATALOGUE.values() if isinstance(m, Observed)], world)
     assert layout.nbytes / 1024 == pytest.approx(int(row.group(1)), rel=0.05)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_R12_a_nan_in_the_loss_is_not_lost_by_its_place(place):
+    """Python's max(1, nan) is 1 and max(nan, 1) is NaN; a fold must not depend on the order."""
+    values = [math.nan, 1.0]
+    for op in (Op.MIN, Op.MAX, Op.SUM):
+        assert math.isnan(op.fold(values[place], values[1 - place]))
 
 
 def test_digests_tell_layouts_apart():

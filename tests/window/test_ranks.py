@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from coordexp_metrics import CATALOGUE, RankError
+from coordexp_metrics import CATALOGUE, MetricsRegistry, Payload, RankError
 from coordexp_metrics.contract.catalogue import Catalogue
+from coordexp_metrics.sinks import MemorySink
 from coordexp_metrics.window import Window, ranks
 from tests.small import SMALL, Knobs, Objective, Progress, Rollout
 from tests.window.grid import Grid, Recorder, group_of
@@ -248,9 +249,14 @@ def by_choice(rank):
 
 
 def test_a_local_value_never_wears_a_global_name(grid):
+    """Its name says so, and a strict registry takes it under that name."""
     metrics = {"local/train/samples_total": 5, "local/train/samples_seen": 5}
     coverage = {"world_size": WORLD, "missing_ranks": [], "steps": 1, "scope": "local"}
     assert grid.run(by_choice) == [(metrics, coverage, [])] * WORLD
+    payload = Payload("train", 1, metrics, coverage=coverage)
+    with MetricsRegistry(sinks=[memory := MemorySink()], on_violation="raise") as registry:
+        registry.emit(payload)
+    assert memory.records[0].metrics == metrics
 
 
 def accumulate(rank, size, samples):
@@ -292,7 +298,7 @@ def logged(rank, every, steps):
     return [(dict(row.metrics), row.coverage["steps"]) for row in rows], len(recorder.calls)
 
 
-def test_N01_logging_every_ten_steps_loses_none(grid):
+def test_logging_every_ten_steps_loses_none(grid):
     (every_step, calls), (every_ten, fewer) = (grid.run(logged, every, 20)[0] for every in (1, 10))
     assert calls == fewer == 20
     assert [steps for _, steps in every_ten] == [10, 10]
