@@ -9,13 +9,13 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-import threading
 import time
 from array import array
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract.errors import RankError
@@ -79,12 +79,15 @@ class GlooRanks(Ranks):
                 self._store, self.rank, self.world_size, SURRENDER * self._timeout
             )
         except RuntimeError as error:
-            raise RankError(
-                f"rank {self.rank} waited {timeout:g} s for {self.world_size} ranks; all of them "
-                f"make the window, in the same order as their others ({_first_line(error)})",
-                self.rank,
-                self.world_size,
-            ) from error
+            raise self._alone(error) from error
+
+    def _alone(self, error: RuntimeError) -> RankError:
+        return RankError(
+            f"rank {self.rank} waited for {self.world_size} ranks; all of them make the window, "
+            f"in the same order as their other windows ({_first_line(error)})",
+            self.rank,
+            self.world_size,
+        )
 
     @property
     def shared(self) -> bool:
@@ -107,7 +110,10 @@ class GlooRanks(Ranks):
         own = b"".join(word.encode()[:WORD].ljust(WORD) for word in words)
         mine = torch.frombuffer(bytearray(own), dtype=torch.uint8)
         rows = [torch.empty_like(mine) for _ in range(self.world_size)]
-        dist.all_gather(rows, mine, group=self._group)
+        try:
+            dist.all_gather(rows, mine, group=self._group)
+        except RuntimeError as error:
+            raise self._alone(error) from error
         found = [bytes(row.tolist()) for row in rows]
         usual = Counter(found).most_common(1)[0][0]
         for rank, row in enumerate(found):
@@ -151,47 +157,47 @@ class GlooRanks(Ranks):
             return _first_line(error)
         return None
 
-    def retire(self, why: str, missing: tuple[int, ...] | None = None) -> None:
+    def retire(self, why: str) -> None:
         """Never use the group again, and say so once, naming the ranks at fault where known.
 
         Letting go of the group closes its connections, so that the others learn of it at once.
         """
         self._group = None
-        if missing is not None:
-            self._announce(why, missing)
-            return
-        thread = threading.Thread(target=self._call_the_roll, args=(why,), daemon=True)
+        announcer = Thread(target=self._announce, args=(why,), daemon=True)
         try:
-            thread.start()
+            announcer.start()
         except RuntimeError:  # the interpreter is ending, and starts no more threads
-            self._announce(why, ())
+            _say(self.rank, self.world_size, why)
         else:
-            atexit.register(thread.join, ROLL_CALL + 1)
+            atexit.register(announcer.join, ROLL_CALL + 1)
 
-    def _call_the_roll(self, why: str) -> None:
-        """Who is left: a rank that is alive meets the same failure, and says so in the store."""
-        missing: tuple[int, ...] = ()
+    def _announce(self, why: str) -> None:
+        """Name who is missing; the store may be gone, or silent with the rank it lives in."""
+        roll_call = Thread(target=self._call_the_roll, daemon=True)
+        roll_call.start()
+        roll_call.join(ROLL_CALL + 0.5)
+        missing = ", ".join(map(str, self.missing))
+        why += f"; no answer from ranks {missing}" if missing else ""
+        _say(self.rank, self.world_size, why)
+
+    def _call_the_roll(self) -> None:
+        """A rank that is alive meets the same failure, and says so in the store."""
         with suppress(RuntimeError):
-            missing = self._absent()
-        self._announce(why, missing)
+            self._store.set(f"retired/{self.rank}", "1")
+            deadline = time.monotonic() + ROLL_CALL
+            waiting = [rank for rank in range(self.world_size) if rank != self.rank]
+            while waiting and time.monotonic() < deadline:
+                waiting = [rank for rank in waiting if not self._store.check([f"retired/{rank}"])]
+                time.sleep(0.02)
+            self.missing = tuple(waiting)
 
-    def _absent(self) -> tuple[int, ...]:
-        self._store.set(f"retired/{self.rank}", "1")
-        deadline = time.monotonic() + ROLL_CALL
-        waiting = [rank for rank in range(self.world_size) if rank != self.rank]
-        while waiting and time.monotonic() < deadline:
-            waiting = [rank for rank in waiting if not self._store.check([f"retired/{rank}"])]
-            time.sleep(0.02)
-        return tuple(waiting)
 
-    def _announce(self, why: str, missing: tuple[int, ...]) -> None:
-        self.missing = missing
-        who = f"; no answer from ranks {', '.join(map(str, missing))}" if missing else ""
-        log.warning(
-            "rank %d of %d retires the metrics group (%s%s): "
-            "records from here on are of this rank alone, and spelled local/...",
-            self.rank, self.world_size, why, who,
-        )  # fmt: skip
+def _say(rank: int, world_size: int, why: str) -> None:
+    log.warning(
+        "rank %d of %d retires the metrics group (%s): "
+        "records from here on are of this rank alone, and spelled local/...",
+        rank, world_size, why,
+    )  # fmt: skip
 
 
 def ranks_of(group: ProcessGroup | Literal["local"] | None, timeout: float) -> Ranks:

@@ -46,14 +46,17 @@ class Steps:
         self._local_by_choice = not (self._whole or ranks.shared)
         self._parts: list[Reduced] = []
         self._running: dict[str, float] = {}
+        self._told: set[str] = set()
         self._last = -1
         self.attempt = 1
 
     def end(self, taken: Taken, call: Call) -> None:
         """Reduce one step and fold it in; one collective."""
         step = self._reduced(taken.arrived(self._layout.metrics), call)
-        for key, ranks in step.disagreements.items():
-            log.warning("%s differs between ranks and is withheld: %s", key, ranks)
+        for key in step.disagreements.keys() - self._told:
+            self._told.add(key)
+            ranks = step.disagreements[key]
+            log.warning("%s differs within a step and is withheld; value: ranks %s", key, ranks)
         if self._parts and self._parts[-1].scope == step.scope:
             self._parts[-1].add(step, self._layout.metrics)
         else:
@@ -90,7 +93,7 @@ class Steps:
         calls = self._layout.calls(vector)
         if len(set(calls)) > 1:
             said = ", ".join(f"rank {rank}: {what}" for rank, what in enumerate(calls))
-            ranks.retire(f"ranks are out of step: {said}", missing=())
+            ranks.retire(f"ranks are out of step: {said}")
             return None
         return self._layout.unpack(vector)
 

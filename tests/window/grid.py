@@ -6,21 +6,20 @@ import tempfile
 import traceback
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch.distributed", "coordexp_metrics", "tests.small"])
 PATIENCE = 60
 
 
-def _serve(rank, world, path, pipe):
+def _serve(rank, world, where, pipe):
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
-        init_method=f"file://{path}",
+        init_method=where,
         rank=rank,
         world_size=world,
         timeout=timedelta(seconds=PATIENCE),
@@ -38,11 +37,11 @@ def _serve(rank, world, path, pipe):
 class Grid:
     """``world`` ranks that run one function after the other, together."""
 
-    def __init__(self, world):
-        folder = Path(tempfile.mkdtemp())
+    def __init__(self, world, where=None):
+        where = where or f"file://{tempfile.mkdtemp()}/store"
         ends = [CONTEXT.Pipe() for _ in range(world)]
         self.processes = [
-            CONTEXT.Process(target=_serve, args=(rank, world, folder / "store", end), daemon=True)
+            CONTEXT.Process(target=_serve, args=(rank, world, where, end), daemon=True)
             for rank, (_, end) in enumerate(ends)
         ]
         self.pipes = [end for end, _ in ends]

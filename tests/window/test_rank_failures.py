@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ def survive(rank, victim, phase, how, lag=0):
         took.append(time.monotonic() - started)
         rows += [row] if row else []
     rows += window.drain()
-    time.sleep(2.5)
+    time.sleep(3)
     window.observe(Rollout.matched, 1)
     last = window.close(mode="train", global_step=11) if not lag else None
     return (
@@ -92,8 +93,8 @@ def check_survivor(answer, victim, phase, how, world):
         assert last is None or last["missing_ranks"] == [victim]
 
 
-def lose(victim, phase, how, world=3, lag=0):
-    with Grid(world) as grid:
+def lose(victim, phase, how, world=3, lag=0, where=None):
+    with Grid(world, where) as grid:
         others = [rank for rank in range(world) if rank != victim]
         for rank in range(world):
             grid.pipes[rank].send((survive, (victim, phase, how, lag)))
@@ -125,6 +126,22 @@ def test_R04_a_death_is_seen_at_once_by_ranks_that_are_not_its_neighbours():
 
 def test_R04_with_lag_a_lost_rank_costs_no_more():
     lose(1, "between", "killed", lag=1)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_R14_the_rank_that_holds_the_store_is_lost(how):
+    """Without the store nobody can be named; everything else is as ever."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Grid(3, f"tcp://127.0.0.1:{port}") as grid:
+        for rank in range(3):
+            grid.pipes[rank].send((survive, (0, "between", how, 0)))
+        for rank in (1, 2):
+            took, rows, _, lines = grid.answer(rank)
+            assert sum(took) < TIMEOUT + SLACK
+            assert {coverage["scope"] for coverage, _ in rows} == {"local"}
+            assert len([line for line in lines if "retires the metrics group" in line]) == 1
 
 
 @pytest.mark.soak
