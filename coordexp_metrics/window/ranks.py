@@ -162,9 +162,11 @@ class GlooRanks(Ranks):
 
         Letting go of the group closes its connections, so that the others learn of it at once.
         """
-        self._group = None
+        held, self._group = [self._group], None
         announcer = Thread(target=self._announce, args=(why,), daemon=True)
         try:
+            # An operation that still runs holds up whoever lets go of its group, so a thread does.
+            Thread(target=held.clear).start()
             announcer.start()
         except RuntimeError:  # the interpreter is ending, and starts no more threads
             _say(self.rank, self.world_size, why)

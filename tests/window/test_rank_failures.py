@@ -12,7 +12,7 @@ import pytest
 import torch.distributed as dist
 
 from coordexp_metrics import RankError
-from coordexp_metrics.window import Window
+from coordexp_metrics.window import Window, ranks
 from tests.small import SMALL, Progress, Rollout
 from tests.window.grid import Grid
 
@@ -150,6 +150,25 @@ def test_R04_a_hundred_deaths(round_):
     lose(round_ % 3, PHASES[round_ // 3 % 3], ("killed", "stopped")[round_ % 2])
 
 
+def persistent(rank):
+    """The operation is told to go on for much longer than the window waits."""
+    ranks.SURRENDER = 20
+    window = Window(SMALL, timeout=TIMEOUT)
+    if rank == 1:
+        _fail("stopped")
+    started = time.monotonic()
+    window.close(mode="train", global_step=1)
+    window.close(mode="train", global_step=2)
+    return time.monotonic() - started
+
+
+def test_R04_an_operation_that_does_not_give_up_is_left_alone():
+    with Grid(2) as grid:
+        for pipe in grid.pipes:
+            pipe.send((persistent, ()))
+        assert grid.answer(0) < TIMEOUT + SLACK
+
+
 def bind(rank, absent):
     started = time.monotonic()
     if rank != absent:
@@ -215,7 +234,7 @@ LEAVE = """
 import os, sys, time
 import torch.distributed as dist
 from coordexp_metrics import CATALOGUE
-from coordexp_metrics.window import Window
+from coordexp_metrics.window import Window, ranks
 rank, path, lag = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
 window = Window(CATALOGUE, timeout=2.0, lag=lag, families=["Packing"])
