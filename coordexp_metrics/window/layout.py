@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 from ..contract.algebra import Agreement, Op
 from ..contract.kinds import Observed, SlowestRank
-from .observing import Local, State
+from .observing import Local
 from .reduced import Disagreement, Reduced
 
 __all__ = ["Call", "Layout"]
@@ -122,26 +123,24 @@ class Layout:
         return reduced
 
     def _unpack_own(self, vector: array[float], metric: Observed, reduced: Reduced) -> None:
-        states = dict(self._states_of_ranks(vector, self._own[metric.key]))
-        if not states:
+        own, reduction, key = self._own[metric.key], metric.reduction, metric.key
+        present, *columns = (
+            vector[self._blocks + slot :: self._block] for slot in range(own.start, own.stop)
+        )
+        ranks = [rank for rank, seen in enumerate(present) if seen]
+        if not ranks:
             return
-        key, reduction = metric.key, metric.reduction
+        slots = [[column[rank] for rank in ranks] for column in columns]
         if isinstance(metric, SlowestRank):
-            reduced.states[key] = (max(seconds for seconds, _ in states.values()), 1)
-            reduced.clocks[key] = [states.get(r, (0,))[0] for r in range(self.world_size)]
+            reduced.states[key] = (max(slots[0]), 1)
+            reduced.clocks[key] = list(columns[0])
             return
-        folded = reduction.identity
-        for state in states.values():
-            folded = reduction.merge(folded, state)
-        reduced.states[key] = folded
-        if isinstance(reduction, Agreement) and reduction.disagrees(folded):
-            reduced.disagreements[key] = _by_value(states)
-
-    def _states_of_ranks(self, vector: array[float], own: slice) -> Iterator[tuple[int, State]]:
-        for rank in range(self.world_size):
-            present, *state = vector[_moved(own, self._blocks + rank * self._block)]
-            if present:
-                yield rank, tuple(state)
+        state = tuple(
+            reduce(op.fold, slot) for op, slot in zip(reduction.slots, slots, strict=True)
+        )
+        reduced.states[key] = state
+        if isinstance(reduction, Agreement) and reduction.disagrees(state):
+            reduced.disagreements[key] = _by_value(zip(ranks, *slots, strict=True))
 
     def _headers(self, vector: array[float]) -> Iterator[array[float]]:
         for rank in range(self.world_size):
@@ -159,9 +158,9 @@ def _moved(place: slice, by: int) -> slice:
     return slice(place.start + by, place.stop + by)
 
 
-def _by_value(states: Mapping[int, State]) -> Disagreement:
+def _by_value(rows: Iterable[tuple[int, float, float]]) -> Disagreement:
     ranks: Disagreement = {}
-    for rank, state in states.items():
-        for value in dict.fromkeys(state):
+    for rank, least, greatest in rows:
+        for value in {least, greatest}:
             ranks[value] = (*ranks.get(value, ()), rank)
     return ranks
