@@ -12,7 +12,7 @@ __all__ = ["demo"]
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where the logs go.")] = Path("runs/demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 250,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 300,
     seed: Annotated[int, typer.Option(help="What makes the run repeatable.")] = 0,
     wandb: Annotated[bool, typer.Option(help="Also log to W&B, offline.")] = True,
 ) -> None:

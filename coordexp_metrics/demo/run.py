@@ -46,7 +46,7 @@ Answerer = Callable[[Tensor, Tensor], Tensor]
 
 
 def main(
-    out: Path, steps: int = 250, seed: int = 0, wandb: bool = True, evaluate_every: int = 50
+    out: Path, steps: int = 300, seed: int = 0, wandb: bool = True, evaluate_every: int = 50
 ) -> int:
     """Train, log to `out`, report, and validate what was logged; 0 if the log is clean."""
     torch.set_num_threads(1)  # a step is small: threads that wait for one another cost more
