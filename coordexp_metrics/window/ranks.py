@@ -28,7 +28,7 @@ __all__ = ["GlooRanks", "Ranks", "ranks_of"]
 WORD = 48
 SURRENDER = 0.9
 ROLL_CALL = 2.0
-GATHERED = 8
+GATHERED = 8  # on few ranks to gather vectors and sum them here is shorter than to reduce
 
 log = logging.getLogger("coordexp_metrics")
 
@@ -93,11 +93,6 @@ class GlooRanks(Ranks):
     def shared(self) -> bool:
         return self._group is not None
 
-    @property
-    def gathers(self) -> bool:
-        """Whether vectors are gathered and summed here: on few ranks the shorter way."""
-        return self.world_size <= GATHERED
-
     def agree(self, words: Sequence[str]) -> None:
         """Compare ``words`` once, in an exchange whose size depends on their number alone.
 
@@ -126,36 +121,39 @@ class GlooRanks(Ranks):
                     self.world_size,
                 )
 
-    def all_reduce(self, vector: array[float]) -> bool:
+    def sum(self, vector: array[float]) -> bool:
         """Sum ``vector`` over the ranks, in place; False if it could not be done, now and later."""
         if self._group is None:
             return False
-        started = time.monotonic()
-        failure = self._attempt(vector)
-        if failure is not None:
-            self.retire(f"a collective failed after {time.monotonic() - started:.1f} s: {failure}")
-        return failure is None
+        import torch.distributed as dist
 
-    def _attempt(self, vector: array[float]) -> str | None:
+        failure, started = "", time.monotonic()
+        try:
+            dist.get_process_group_ranks(self._parent)
+            self._collect(vector)
+        except KeyError:
+            failure = "the process group was destroyed"
+        except (RuntimeError, ValueError) as error:
+            took = time.monotonic() - started
+            failure = f"a collective failed after {took:.1f} s: {_first_line(error)}"
+        if failure:  # not before the error is gone, whose frames hold the group
+            self.retire(failure)
+        return not failure
+
+    def _collect(self, vector: array[float]) -> None:
+        """The one collective of a step."""
         import torch
         import torch.distributed as dist
 
-        try:
-            dist.get_process_group_ranks(self._parent)  # refuses a group that was destroyed
-            summed = torch.frombuffer(vector, dtype=torch.float64)
-            rows = [torch.empty_like(summed) for _ in range(self.world_size * self.gathers)]
-            if self.gathers:
-                work = dist.all_gather(rows, summed, group=self._group, async_op=True)
-            else:
-                work = dist.all_reduce(summed, group=self._group, async_op=True)
+        summed = torch.frombuffer(vector, dtype=torch.float64)
+        if self.world_size > GATHERED:
+            work = dist.all_reduce(summed, group=self._group, async_op=True)
             work.wait(self._timeout)
-            if self.gathers:
-                torch.sum(torch.stack(rows), dim=0, out=summed)
-        except (KeyError, ValueError):
-            return "the process group was destroyed"
-        except RuntimeError as error:
-            return _first_line(error)
-        return None
+            return
+        rows = [torch.empty_like(summed) for _ in range(self.world_size)]
+        work = dist.all_gather(rows, summed, group=self._group, async_op=True)
+        work.wait(self._timeout)
+        torch.sum(torch.stack(rows), dim=0, out=summed)
 
     def retire(self, why: str) -> None:
         """Never use the group again, and say so once, naming the ranks at fault where known.

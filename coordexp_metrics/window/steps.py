@@ -88,7 +88,7 @@ class Steps:
         if not isinstance(ranks, GlooRanks) or not ranks.shared:
             return None
         vector = self._layout.pack(local, ranks.rank, call)
-        if not ranks.all_reduce(vector):
+        if not ranks.sum(vector):
             return None
         calls = self._layout.calls(vector)
         if len(set(calls)) > 1:
