@@ -169,6 +169,19 @@ def test_R12_a_nonfinite_rank_changes_its_own_keys_alone(grid, bad, value):
         assert ranks == [bad]
 
 
+def withholding(rank):
+    window = Window(SMALL, timeout=20)
+    for _ in range(rank):
+        window.observe("text/entropy", math.nan, 1)
+    payload = window.close(mode="train", global_step=1)
+    return payload.metrics, window.withheld, sorted(window.nonfinite_ranks)
+
+
+def test_R12_what_ranks_withheld_adds_up(grid):
+    wanted = ({"contract/withheld_total": 6}, {"text/entropy": 6}, [1, 2, 3])
+    assert grid.run(withholding) == [wanted] * WORLD
+
+
 def knobs(rank, values):
     window = Window(SMALL, timeout=20)
     if values[rank] is not None:
