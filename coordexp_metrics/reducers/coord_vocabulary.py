@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -67,12 +68,17 @@ class CoordVocabulary:
         place = torch.searchsorted(ascending, tokens.contiguous()).clamp_(max=len(self.ids) - 1)
         return torch.where(ascending[place] == tokens, bins[place], -1)
 
-    def forget(self, values: Tensor) -> None:
-        """Write zero at all coordinates of ``values [n, V]``, in place."""
+    def forget(self, values: Tensor, offset: int = 0) -> None:
+        """Write zero at the coordinates of ``values [n, w]``, whose first id is ``offset``."""
         if self.span is not None:
-            values[:, self.span].zero_()
-        else:
-            values.index_fill_(1, self.ids_on(values.device), 0.0)
+            start, stop = self.span.start - offset, self.span.stop - offset
+            if start < values.shape[1] and stop > 0:
+                values[:, max(start, 0) : stop].zero_()
+            return
+        first, last = (bisect_left(self._sorted, i) for i in (offset, offset + values.shape[1]))
+        if first < last:
+            inside = self._tables(values.device)[1][first:last]
+            values.index_fill_(1, inside - offset, 0.0)
 
     def take(self, logits: Tensor, rows: Tensor) -> Tensor:
         """The coordinate logits of some rows, by bin: ``[n, V]`` and ``[m]`` to ``[m, K]``."""

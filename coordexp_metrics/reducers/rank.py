@@ -25,7 +25,7 @@ def among_the_first(
         logits: ``[N, V]``.
         rows: which rows of it, int64 ``[n]``.
         label: target ids, ``[n]``; target: their logits, in the precision of ``block_peaks``.
-        block_peaks: ``[n, ceil(V / 512)]``.
+        block_peaks: ``[n, ceil(V / 256)]``.
 
     >>> x, label = torch.tensor([[1.0, 3.0, 3.0, 0.0, 2.0, 2.5]]), torch.tensor([3])
     >>> among_the_first(x, torch.tensor([0]), label, x[:, 3], x.amax(1, keepdim=True))

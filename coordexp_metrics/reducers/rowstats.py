@@ -14,13 +14,13 @@ from torch.nn.functional import softplus
 
 from .coord_distribution import BinStatistics, SoftTarget, bin_statistics
 from .coord_vocabulary import CoordVocabulary
+from .parallel import UNSPLIT, in_threads
 from .positions import Positions, members
-from .rank import among_the_first
-from .sweep import Sweep, sweep
+from .rank import TOP, among_the_first
+from .sweep import BLOCK, Reading, Sweep, sweep
 
 __all__ = ["Request", "RowStatistics", "row_statistics"]
 
-FINISHED_ELEMENTS = 1 << 16
 NO_POWER = -800.0
 
 
@@ -88,20 +88,17 @@ def _matrices(logits: Tensor, positions: Positions) -> Iterator[tuple[Tensor, Po
         yield logits[sample], positions.between(sample * length, (sample + 1) * length)
 
 
-def _of_matrix(matrix: Tensor, positions: Positions, request: Request) -> Iterator[RowStatistics]:
+def _of_matrix(matrix: Tensor, positions: Positions, request: Request) -> list[RowStatistics]:
     """The rows of one matrix ``[N, V]``; what is as wide as the bins is made in small batches."""
-    read = sweep(
-        matrix,
-        positions.rows,
-        request.vocabulary,
-        request.temperature,
-        entropy=request.entropy,
-        heated=request.temperature != 1,
+    reading = Reading(request.vocabulary, request.temperature, request.entropy)
+    read = sweep(matrix, positions.rows, reading)
+    at_once = max(1, UNSPLIT // max(len(request.vocabulary), TOP * BLOCK))
+    batches = [slice(i, i + at_once) for i in range(0, max(len(positions.rows), 1), at_once)]
+    return in_threads(
+        lambda here: _finished(matrix, positions[here], read[here], request),
+        batches,
+        matrix.device,
     )
-    at_once = max(1, FINISHED_ELEMENTS // len(request.vocabulary))
-    for start in range(0, max(len(positions.rows), 1), at_once):
-        here = slice(start, start + at_once)
-        yield _finished(matrix, positions[here], read[here], request)
 
 
 def _finished(matrix: Tensor, positions: Positions, read: Sweep, request: Request) -> RowStatistics:

@@ -29,7 +29,7 @@ def coord_row(x, ids, target, temperature, sigma, truncate):
     p, q = log_p.exp(), soft_target(len(ids), target, sigma, truncate)
     k = torch.arange(len(ids), dtype=torch.float64)
     return {
-        "soft_ce": -sum(float(a * b) for a, b in zip(q, log_p) if a > 0),
+        "soft_ce": -sum(float(a * b) for a, b in zip(q, log_p, strict=True) if a > 0),
         "w1": float((p.cumsum(0) - q.cumsum(0)).abs().sum()) / max(len(ids) - 1, 1),
         "ce": -float(log_p[target]),
         "p_gt": float(p[target]),
@@ -159,7 +159,7 @@ def derived(out, coord, samples, weights):
     more = {"coord_diag/enabled": None, "pack/num_samples": samples}
     if coord:
         terms = [out[f"coord_diag/{name}"] for name in ("soft_ce", "w1", "ce", "gate")]
-        more["coord_diag/loss"] = sum(w * term for w, term in zip(weights, terms) if w)
+        more["coord_diag/loss"] = sum(w * term for w, term in zip(weights, terms, strict=True) if w)
     if samples:
         for family, count in (("base_ce", "noncoord_tokens"), ("coord_diag", "coord_tokens")):
             tokens = out.get(f"{family}/{count}")
