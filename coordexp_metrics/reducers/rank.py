@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .sweep import BLOCK
+from .blocks import BLOCK
 
 __all__ = ["TOP", "among_the_first"]
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from .blocks import BLOCK, Reading, rows_at_once
 from .coord_distribution import BinStatistics, SoftTarget, bin_statistics
 from .coord_vocabulary import CoordVocabulary
 from .parallel import UNSPLIT, in_threads
 from .positions import Positions, members
 from .rank import TOP, among_the_first
-from .sweep import BLOCK, Reading, Sweep, sweep
+from .sweep import Sweep, sweep
 
 __all__ = ["Request", "RowStatistics", "row_statistics"]
 
@@ -89,20 +90,24 @@ def _matrices(logits: Tensor, positions: Positions) -> Iterator[tuple[Tensor, Po
 
 
 def _of_matrix(matrix: Tensor, positions: Positions, request: Request) -> list[RowStatistics]:
-    """The rows of one matrix ``[N, V]``; what is as wide as the bins is made in small batches."""
+    """The rows of one matrix ``[N, V]``, in batches of which each fits a cache."""
+    bins, count = len(request.vocabulary), max(len(positions.rows), 1)
+    if matrix.device.type == "cpu":
+        at_once = max(1, UNSPLIT // max(bins, TOP * BLOCK))
+        batches = [(matrix, positions[i : i + at_once]) for i in range(0, count, at_once)]
+    else:
+        at_once = rows_at_once(max(matrix.shape[1], bins), matrix.device)
+        batches = [
+            (matrix[i : i + at_once], positions.between(i, i + at_once))
+            for i in range(0, count, at_once)
+        ]
+    return in_threads(lambda batch: _of_rows(*batch, request), batches, matrix.device)
+
+
+def _of_rows(matrix: Tensor, positions: Positions, request: Request) -> RowStatistics:
+    """Everything in float64 from here on: the parts of one row are added, never subtracted."""
     reading = Reading(request.vocabulary, request.temperature, request.entropy)
     read = sweep(matrix, positions.rows, reading)
-    at_once = max(1, UNSPLIT // max(len(request.vocabulary), TOP * BLOCK))
-    batches = [slice(i, i + at_once) for i in range(0, max(len(positions.rows), 1), at_once)]
-    return in_threads(
-        lambda here: _finished(matrix, positions[here], read[here], request),
-        batches,
-        matrix.device,
-    )
-
-
-def _finished(matrix: Tensor, positions: Positions, read: Sweep, request: Request) -> RowStatistics:
-    """Everything in float64 from here on: the parts of one row are added, never subtracted."""
     vocabulary, t = request.vocabulary, request.temperature
     chosen = matrix[positions.rows, positions.label]
     target, peak = chosen.to(read.peak.dtype), read.peak
