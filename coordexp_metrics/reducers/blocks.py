@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import hosts
 from .coord_vocabulary import CoordVocabulary
 from .parallel import UNSPLIT
 
@@ -65,7 +66,7 @@ class Blocks:
 
 def rows_at_once(size: int, device: torch.device) -> int:
     """How many rows of a vocabulary one operation takes: on a host too few for torch to split."""
-    budget = UNSPLIT if device.type == "cpu" else DEVICE_ELEMENTS
+    budget = UNSPLIT if hosts.on_host(device) else DEVICE_ELEMENTS
     return max(1, budget // size)
 
 
@@ -74,7 +75,7 @@ def read_blocks(logits: Tensor, rows: Tensor, reading: Reading) -> Blocks:
 
     A logit of −∞ has no power, but 0 · −∞ is NaN. On a host such rows are rare and read again.
     """
-    on_host = logits.device.type == "cpu"
+    on_host = hosts.on_host(logits.device)
     read = _read(logits, rows, reading, guarded=not on_host)
     if on_host and reading.entropy and bool(np.isnan(read.dots.numpy()).any()):
         read = _read(logits, rows, reading, guarded=True)
@@ -112,7 +113,7 @@ def _read(logits: Tensor, rows: Tensor, reading: Reading, *, guarded: bool) -> B
 def _tile_blocks(size: int, device: torch.device) -> int:
     """Blocks in a tile: the whole row, or on a host as few as torch does not split."""
     blocks = -(-size // BLOCK)
-    tiles = -(-size // (UNSPLIT // BLOCK * BLOCK)) if device.type == "cpu" else 1
+    tiles = -(-size // (UNSPLIT // BLOCK * BLOCK)) if hosts.on_host(device) else 1
     return -(-blocks // tiles)
 
 
@@ -193,7 +194,7 @@ def _chunks(logits: Tensor, rows: Tensor, at_once: int) -> Iterator[tuple[int, T
 
     Off the host ``rows`` are all rows: to know them would be a sync.
     """
-    if logits.device.type != "cpu":
+    if not hosts.on_host(logits.device):
         for index, chunk in enumerate(torch.split(logits, at_once)):
             yield index * at_once, chunk
         return

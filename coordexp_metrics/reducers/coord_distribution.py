@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import hosts
 from .rank import TOP
-from .wide import wide
 
 __all__ = ["BinStatistics", "SoftTarget", "bin_statistics"]
 
@@ -69,7 +69,7 @@ class SoftTarget:
         """All offsets and weights as sliding windows over one line, and the norm of each bin."""
         tables = self._on.get(device)
         if tables is None:
-            line = torch.arange(1 - self.bins, self.bins, device=device).to(wide(device))
+            line = torch.arange(1 - self.bins, self.bins, device=device).to(hosts.wide(device))
             weight = torch.exp(-0.5 * (line / self.sigma) ** 2)
             if self.truncate is not None:
                 weight = torch.where(line.abs() <= self.truncate, weight, 0.0)

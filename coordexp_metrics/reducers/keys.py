@@ -18,9 +18,9 @@ from ..catalogue.stage1 import BaseCE, Stage1CoordDiag
 from ..catalogue.tokens import TokenAccuracy, TokenTypes
 from ..contract.metric import Mean
 from ..window import Window
+from . import hosts
 from .positions import COORD, DESC, FORMAT, IGNORE, Positions
 from .rowstats import RowStatistics
-from .wide import wide
 
 __all__ = ["CoordWeights", "Rows"]
 
@@ -50,7 +50,7 @@ class Rows:
         self._positions = positions
         self._said = statistics
         self._read = positions.supervised & statistics.finite
-        self._zero = torch.zeros((), dtype=wide(self._read.device), device=self._read.device)
+        self._zero = torch.zeros((), dtype=hosts.wide(self._read.device), device=self._read.device)
 
     @property
     def lost(self) -> Tensor:

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from . import hosts
+
 __all__ = ["UNSPLIT", "in_threads"]
 
 UNSPLIT = 32_767
@@ -31,12 +33,9 @@ def in_threads(
     [1, 2]
     """
     threads = min(len(tasks), torch.get_num_threads())
-    if device.type != "cpu" or threads < 2:
+    if not hosts.on_host(device) or threads < 2:
         return [work(task) for task in tasks]
 
-    def without_graph(task: Task) -> Result:
-        with torch.no_grad():
-            return work(task)
-
+    without_graph = torch.no_grad()(work)
     with ThreadPoolExecutor(threads, "coordexp_metrics") as pool:
         return list(pool.map(without_graph, tasks))

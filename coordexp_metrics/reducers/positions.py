@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..contract.errors import ObservationError
+from . import hosts
 from .coord_vocabulary import CoordVocabulary
 
 __all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of"]
@@ -56,13 +57,13 @@ class Positions:
     def only(self, mask: Tensor) -> Positions:
         """The supervised rows of ``mask``; off the host the others stay, and do not count."""
         kept = self.supervised & mask
-        if mask.device.type == "cpu":
+        if hosts.on_host(mask.device):
             return self[members(kept)]
         return Positions(self.rows, self.label, self.bin, kept, self.types)
 
     def between(self, start: int, stop: int) -> Positions:
         """The rows from ``start`` to before ``stop``, counted from ``start``."""
-        if self.rows.device.type == "cpu":
+        if hosts.on_host(self.rows.device):
             first, last = np.searchsorted(self.rows.numpy(), [start, stop])
             part = self[int(first) : int(last)]
         else:
@@ -120,7 +121,7 @@ def positions_of(
 def _shifted(values: Tensor) -> Tensor:
     """What each row should predict: ``values[:, 1:]``, and -100 for the last row; ``[B * S]``."""
     last = values.new_full((values.shape[0], 1), NOT_SUPERVISED)
-    return torch.cat([values[:, 1:], last], dim=1).reshape(-1)
+    return torch.cat([values[:, 1:], last], dim=1)[:, : values.shape[1]].reshape(-1)
 
 
 def _types(

@@ -96,6 +96,7 @@ class LogitsReducer:
         self.backend = _backend(backend)
         self._soft_target = SoftTarget(len(self.vocabulary), target_sigma, target_truncate)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def observe(
         self,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from . import hosts
 from .blocks import BLOCK, Reading, rows_at_once
 from .coord_distribution import BinStatistics, SoftTarget, bin_statistics
 from .coord_vocabulary import CoordVocabulary
@@ -82,7 +83,7 @@ def row_statistics(logits: Tensor, positions: Positions, request: Request) -> Ro
 def _matrices(logits: Tensor, positions: Positions) -> Iterator[tuple[Tensor, Positions]]:
     """The logits as matrices of rows, never as a copy: one where strides permit, else B."""
     batch, length, _ = logits.shape
-    if batch == 1 or logits.stride(0) == length * logits.stride(1):
+    if batch < 2 or logits.stride(0) == length * logits.stride(1):
         yield logits.flatten(0, 1), positions
         return
     for sample in range(batch):
@@ -92,7 +93,7 @@ def _matrices(logits: Tensor, positions: Positions) -> Iterator[tuple[Tensor, Po
 def _of_matrix(matrix: Tensor, positions: Positions, request: Request) -> list[RowStatistics]:
     """The rows of one matrix ``[N, V]``, in batches of which each fits a cache."""
     bins, count = len(request.vocabulary), max(len(positions.rows), 1)
-    if matrix.device.type == "cpu":
+    if hosts.on_host(matrix.device):
         at_once = max(1, UNSPLIT // max(bins, TOP * BLOCK))
         batches = [(matrix, positions[i : i + at_once]) for i in range(0, count, at_once)]
     else:
@@ -159,7 +160,7 @@ def _bins(
     scaled: Tensor, powers: Tensor, positions: Positions, soft_target: SoftTarget
 ) -> BinStatistics:
     """Where the target is a coordinate; on a device everywhere, since to choose is a sync."""
-    if scaled.device.type != "cpu":
+    if not hosts.on_host(scaled.device):
         return bin_statistics(scaled, powers, positions.bin.clamp(min=0), soft_target)
     chosen = members(positions.is_coord)
     found = bin_statistics(scaled[chosen], powers[chosen], positions.bin[chosen], soft_target)

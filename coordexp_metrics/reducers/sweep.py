@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import hosts
 from .blocks import BLOCK, Reading, read_blocks
-from .wide import wide
 
 __all__ = ["Sweep", "sweep"]
 
@@ -57,7 +57,7 @@ def sweep(logits: Tensor, rows: Tensor, reading: Reading) -> Sweep:
     """
     read = read_blocks(logits, rows, reading)
     block = read.peaks.argmax(1, keepdim=True)
-    peak = read.peaks.gather(1, block).to(wide(logits.device))
+    peak = read.peaks.gather(1, block).to(hosts.wide(logits.device))
     ids = block * BLOCK + torch.arange(BLOCK, device=logits.device)
     real = ids < logits.shape[1]
     values = logits[rows[:, None], ids.clamp(max=logits.shape[1] - 1)].to(peak.dtype)

@@ -52,8 +52,8 @@ def mass_and_gate(x, ids, temperature):
 
 
 def rows_of(logits, labels, token_types, ids, temperature, sigma, truncate):
-    """One dict a supervised row whose softmax exists; and how many have none."""
-    found, lost = [], 0
+    """One dict a supervised row whose softmax exists; and of the others, whether it is coord."""
+    found, lost = [], []
     ids = torch.as_tensor(ids)
     bins = {int(token): k for k, token in enumerate(ids)}
     for b in range(logits.shape[0]):
@@ -63,7 +63,7 @@ def rows_of(logits, labels, token_types, ids, temperature, sigma, truncate):
                 continue
             x = logits[b, s].detach().double()
             if not (x.max().isfinite() and x[label].isfinite()):
-                lost += 1
+                lost.append(label in bins)
                 continue
             log_p = torch.log_softmax(x, 0)
             rank = rank_of(x, label)
@@ -104,7 +104,7 @@ def reference(
     top5=True,
     mass=True,
 ):
-    """All keys of one batch of finite rows, by their train names (no quantile)."""
+    """All keys of one batch, by their train names (no quantile)."""
     rows, lost = rows_of(logits, labels, token_types, ids, temperature, sigma, truncate)
     coord = [row for row in rows if row["coord"]]
     text = [row for row in rows if not row["coord"]]
@@ -113,7 +113,7 @@ def reference(
     means += [("text_token_acc", [r for r in text if r["type"] != IGNORE], "top1")]
     out = {"token_count": len(rows), "coord_diag/coord_tokens": len(coord)}
     out["base_ce/noncoord_tokens"] = len(text) if enabled else 0
-    out["contract/nonfinite_rows_total"] = lost
+    out["contract/nonfinite_rows_total"] = len(lost)
     means += [("base_ce/loss", text, "ce_all")] if enabled else []
     for key, name in {
         "soft_ce": "soft_ce",
@@ -152,13 +152,18 @@ def reference(
     out |= {key: mean_of(members, name) for key, members, name in means if members}
     counts = [key for key in out if key.endswith(("_count", "_tokens", "_total"))]
     out = {key: value for key, value in out.items() if key not in counts or value}
-    return out | derived(out, coord, len(labels) if num_samples is None else num_samples, weights)
+    if enabled:
+        poisoned = ["base_ce/loss"] if not all(lost) else []
+        in_loss = ["soft_ce", "w1"] + ["ce"] * bool(weights[2]) + ["gate"] * bool(weights[3])
+        poisoned += [f"coord_diag/{name}" for name in in_loss] if any(lost) else []
+        out |= dict.fromkeys(poisoned, math.nan)
+    return out | derived(out, len(labels) if num_samples is None else num_samples, weights)
 
 
-def derived(out, coord, samples, weights):
+def derived(out, samples, weights):
     more = {"coord_diag/enabled": None, "pack/num_samples": samples}
-    if coord:
-        terms = [out[f"coord_diag/{name}"] for name in ("soft_ce", "w1", "ce", "gate")]
+    if "coord_diag/soft_ce" in out and "coord_diag/w1" in out:
+        terms = [out.get(f"coord_diag/{name}", 0.0) for name in ("soft_ce", "w1", "ce", "gate")]
         more["coord_diag/loss"] = sum(w * term for w, term in zip(weights, terms, strict=True) if w)
     if samples:
         for family, count in (("base_ce", "noncoord_tokens"), ("coord_diag", "coord_tokens")):
