@@ -80,11 +80,13 @@ def make(
 ):
     generator = torch.Generator().manual_seed(seed)
     ids = coord_ids(size, count, layout, generator)
-    labels = torch.randint(0, size, (batch, length), generator=generator)
+    text = torch.tensor(sorted({*range(size)} - {*ids}) or ids)
+    labels = text[torch.randint(0, len(text), (batch, length), generator=generator)]
     picked = torch.tensor(ids)[torch.randint(0, count, (batch, length), generator=generator)]
     labels = torch.where(torch.rand(batch, length, generator=generator) < coord, picked, labels)
-    text = torch.tensor([DESC, FORMAT, IGNORE])
-    types = text[torch.randint(0, 3, (batch, length), generator=generator)]
+    types = torch.tensor([DESC, FORMAT, IGNORE])[
+        torch.randint(0, 3, (batch, length), generator=generator)
+    ]
     types = torch.where(torch.isin(labels, torch.tensor(ids)), COORD, types)
     logits = laid_out(values((batch, length, size), scale, labels, generator).to(dtype), layer)
     labels[torch.rand(batch, length, generator=generator) > supervised] = -100

@@ -22,7 +22,9 @@ def assert_equal(found, expected, rel=1e-5):
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         exact = key.endswith(EXACT) or "/flip_" in key
-        assert found[key] == pytest.approx(value, rel=1e-14 if exact else rel, abs=1e-9, nan_ok=True), key
+        assert found[key] == pytest.approx(
+            value, rel=1e-14 if exact else rel, abs=1e-9, nan_ok=True
+        ), key
 
 
 def check(case, types=True, rel=1e-5, **settings):
