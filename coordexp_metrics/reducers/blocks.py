@@ -54,8 +54,8 @@ class Blocks:
     Attributes:
         peaks: max x_i.
         sums: Σ exp(x_i − m).
-        dots: Σ exp(x_i − m) (x_i − m), in nats; anything unless the entropy is asked for.
-        heated: Σ exp((x_i − m) / T); anything at temperature 1.
+        dots: Σ exp(x_i − m) (x_i − m), in nats; ``sums`` unless the entropy is asked for.
+        heated: Σ exp((x_i − m) / T); ``sums`` at temperature 1.
     """
 
     peaks: Tensor
@@ -85,29 +85,50 @@ def read_blocks(logits: Tensor, rows: Tensor, reading: Reading) -> Blocks:
 def _read(logits: Tensor, rows: Tensor, reading: Reading, *, guarded: bool) -> Blocks:
     size, device = logits.shape[1], logits.device
     precision = torch.float64 if logits.dtype is torch.float64 else torch.float32
-    out = torch.empty(4, len(rows), -(-size // BLOCK), dtype=precision, device=device)
     at_once = min(rows_at_once(size, device), len(rows))
-    tile_blocks = _tile_blocks(size, device)
+    width = _tile_blocks(size, device) * BLOCK
     scratch = _Scratch(at_once, size, precision, device)
-    for start, chunk in _chunks(logits, rows, at_once):
-        here = out[:, start : start + len(chunk)]
+    parts: list[list[Tensor]] = []
+    for chunk in _chunks(logits, rows, at_once):
         source = scratch.converted(chunk)
-        tiles = list(
-            zip(
-                torch.split(source, tile_blocks * BLOCK, 1),
-                torch.split(here, tile_blocks, 2),
-                strict=True,
-            )
-        )
-        for tile, blocks in tiles:
-            _peaks(tile, blocks[0])
-        m = here[0].amax(1, keepdim=True)
-        for index, (tile, blocks) in enumerate(tiles):
+        tiles = torch.split(source, width, 1)
+        peaks = torch.cat([_block_peaks(tile) for tile in tiles], 1)
+        m = peaks.amax(1, keepdim=True)
+        found: list[list[Tensor]] = [[], [], []]
+        offset = 0
+        for tile in tiles:
             views = scratch.views(*tile.shape)
             torch.sub(tile, m, out=views.shifted).mul_(LOG2_E)
-            _sums(views, index * tile_blocks * BLOCK, blocks, reading, guarded)
-    out[2] /= LOG2_E
-    return Blocks(*out)
+            if guarded:
+                views.shifted.clamp_(min=_to_zero(precision) * max(1.0, reading.temperature))
+            _sums(views, offset, reading, found)
+            offset += width
+        parts.append([peaks, *(torch.cat(sums, 1) for sums in found if sums)])
+    return _blocks(parts, reading, logits.new_empty(0, -(-size // BLOCK), dtype=precision))
+
+
+def _sums(views: _Views, offset: int, reading: Reading, found: list[list[Tensor]]) -> None:
+    """Sums over the blocks of a tile whose first id is ``offset``, from ``(x − m) log2 e``."""
+    shifted, powers, blocks = views
+    forget = reading.vocabulary.forget
+    torch.exp2(shifted, out=powers)
+    forget(powers, offset)
+    found[0].append(blocks.sum(2))
+    if reading.entropy:
+        powers.mul_(shifted)
+        found[1].append(blocks.sum(2))
+    if reading.heated:
+        torch.mul(shifted, reading.inverse, out=powers).exp2_()
+        forget(powers, offset)
+        found[2].append(blocks.sum(2))
+
+
+def _block_peaks(tile: Tensor) -> Tensor:
+    whole = tile.shape[1] // BLOCK * BLOCK
+    peaks = torch.unflatten(tile[:, :whole], 1, (whole // BLOCK, BLOCK)).amax(2)
+    if whole == tile.shape[1]:
+        return peaks
+    return torch.cat([peaks, tile[:, whole:].amax(1, keepdim=True)], 1)
 
 
 def _tile_blocks(size: int, device: torch.device) -> int:
@@ -117,30 +138,11 @@ def _tile_blocks(size: int, device: torch.device) -> int:
     return -(-blocks // tiles)
 
 
-def _peaks(tile: Tensor, out: Tensor) -> None:
-    whole = tile.shape[1] // BLOCK
-    if whole:
-        inner = torch.unflatten(tile[:, : whole * BLOCK], 1, (whole, BLOCK))
-        torch.amax(inner, 2, out=out[:, :whole])
-    if whole < out.shape[1]:
-        torch.amax(tile[:, whole * BLOCK :], 1, out=out[:, whole])
-
-
-def _sums(views: _Views, offset: int, out: Tensor, reading: Reading, guarded: bool) -> None:
-    """Sums over the blocks of a tile whose first id is ``offset``, from ``(x − m) log2 e``."""
-    shifted, powers = views.shifted, views.powers
-    if reading.heated:
-        torch.mul(shifted, reading.inverse, out=powers).exp2_()
-        reading.vocabulary.forget(powers, offset)
-        torch.sum(views.blocks, 2, out=out[3])
-    if guarded:
-        shifted.clamp_(min=_to_zero(shifted.dtype))
-    torch.exp2(shifted, out=powers)
-    reading.vocabulary.forget(powers, offset)
-    torch.sum(views.blocks, 2, out=out[1])
-    if reading.entropy:
-        powers.mul_(shifted)
-        torch.sum(views.blocks, 2, out=out[2])
+def _blocks(parts: list[list[Tensor]], reading: Reading, like: Tensor) -> Blocks:
+    """The sums of all chunks; what nobody asked for is the plain sum."""
+    peaks, sums, *others = map(torch.cat, zip(*parts, strict=True)) if parts else [like] * 4
+    dots = others[0] / LOG2_E if reading.entropy else sums
+    return Blocks(peaks, sums, dots, others[-1] if reading.heated else sums)
 
 
 def _to_zero(precision: torch.dtype) -> float:
@@ -189,17 +191,13 @@ class _Scratch:
         return _Views(shifted[:, :width], powers[:, :width], by_block)
 
 
-def _chunks(logits: Tensor, rows: Tensor, at_once: int) -> Iterator[tuple[int, Tensor]]:
-    """Views of at most ``at_once`` neighbours, each with its place in ``rows``.
-
-    Off the host ``rows`` are all rows: to know them would be a sync.
-    """
+def _chunks(logits: Tensor, rows: Tensor, at_once: int) -> Iterator[Tensor]:
+    """Views of at most ``at_once`` neighbours. Off the host ``rows`` are all: to ask is a sync."""
     if not hosts.on_host(logits.device):
-        for index, chunk in enumerate(torch.split(logits, at_once)):
-            yield index * at_once, chunk
+        yield from torch.split(logits, max(at_once, 1))
         return
     numbers = rows.numpy()
     runs = np.flatnonzero(np.diff(numbers, prepend=-2) != 1).tolist()
     for start, stop in pairwise([*runs, len(numbers)]):
         for begin in range(start, stop, at_once):
-            yield begin, logits.narrow(0, int(numbers[begin]), min(at_once, stop - begin))
+            yield logits.narrow(0, int(numbers[begin]), min(at_once, stop - begin))
