@@ -31,41 +31,65 @@ MEBIBYTE = 1 << 20
 
 
 def plain(logits: Tensor, labels: Tensor, types: Tensor) -> dict[str, float]:
-    """The same keys as they are usually written: gathers, float32 copies, topk, item()."""
-    rows, targets, kinds = logits[:, :-1], labels[:, 1:], types[:, 1:]
-    supervised = targets != -100
-    x, y, kind = rows[supervised], targets[supervised], kinds[supervised]
-    is_coord = y >= IDS[0]
-    predicted = x.argmax(-1)
-    right = predicted == y
+    """The same keys as they are usually written: a function a family, each with its own gathers."""
+    logits, labels, types = logits[:, :-1], labels[:, 1:], types[:, 1:]
+    return (
+        plain_base(logits, labels)
+        | plain_tokens(logits, labels, types)
+        | plain_monitor(logits, labels, types)
+        | plain_coord(logits, labels)
+    )
+
+
+def plain_base(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Cross-entropy with coordinate targets masked out."""
+    text = (labels != -100) & (labels < IDS[0])
+    return {"base_ce/loss": cross_entropy(logits[text].float(), labels[text]).item()}
+
+
+def plain_tokens(logits: Tensor, labels: Tensor, types: Tensor) -> dict[str, float]:
+    """Accuracies by argmax and topk, entropies by log_softmax, fractions by type."""
+    supervised = labels != -100
+    x, y, kind = logits[supervised], labels[supervised], types[supervised]
+    right = x.argmax(-1) == y
     top5 = (x.topk(5, -1).indices == y[:, None]).any(-1)
     out = {
         "token_acc": right.float().mean().item(),
         "token_acc_top5": top5.float().mean().item(),
-        "text_token_acc": right[~is_coord].float().mean().item(),
-        "base_ce/loss": cross_entropy(x[~is_coord].float(), y[~is_coord]).item(),
+        "text_token_acc": right[y < IDS[0]].float().mean().item(),
     }
-    log_p = torch.log_softmax(x.float(), -1)
-    entropy = -(log_p.exp() * log_p).sum(-1)
     for name, code in (("desc", DESC), ("format", FORMAT), ("coord", COORD)):
         chosen = kind == code
+        log_p = torch.log_softmax(x[chosen].float(), -1)
         out[f"{name}_token_frac"] = chosen.float().mean().item()
         out[f"{name}_token_acc"] = right[chosen].float().mean().item()
         out[f"{name}_token_acc_top5"] = top5[chosen].float().mean().item()
-        out[f"{name}_entropy"] = entropy[chosen].mean().item()
-    log_mass = x.float()[:, IDS].logsumexp(-1) - x.float().logsumexp(-1)
-    says_coord = predicted >= IDS[0]
-    for name, chosen in (("coord", is_coord), ("text", ~is_coord)):
-        out[f"flip_{name}"] = (says_coord[chosen] != (name == "coord")).float().mean().item()
-        out[f"mass_{name}"] = log_mass[chosen].exp().mean().item()
-    for name, code in (("format", FORMAT), ("desc", DESC)):
-        out[f"flip_{name}"] = says_coord[kind == code].float().mean().item()
-        out[f"mass_{name}"] = log_mass[kind == code].exp().mean().item()
-    return out | plain_coord(x[is_coord].float(), y[is_coord] - IDS[0])
+        out[f"{name}_entropy"] = -(log_p.exp() * log_p).sum(-1).mean().item()
+    return out
 
 
-def plain_coord(x: Tensor, t: Tensor) -> dict[str, float]:
+def plain_monitor(logits: Tensor, labels: Tensor, types: Tensor) -> dict[str, float]:
+    """Flips by argmax and masses by two logsumexps, for each kind of target."""
+    supervised, is_coord = labels != -100, labels >= IDS[0]
+    out = {}
+    for name, chosen in (
+        ("coord", is_coord),
+        ("text", ~is_coord),
+        ("format", types == FORMAT),
+        ("desc", types == DESC),
+    ):
+        x = logits[supervised & chosen].float()
+        says_coord = x.argmax(-1) >= IDS[0]
+        mass = (x[:, IDS].logsumexp(-1) - x.logsumexp(-1)).exp()
+        out[f"flip_{name}"] = (says_coord != (name == "coord")).float().mean().item()
+        out[f"mass_{name}"] = mass.mean().item()
+    return out
+
+
+def plain_coord(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """``coord_diag/*`` of the rows whose target is a bin."""
+    is_coord = labels >= IDS[0]
+    x, t = logits[is_coord].float(), labels[is_coord] - IDS[0]
     inside = x[:, IDS]
     log_p, k = torch.log_softmax(inside, -1), torch.arange(BINS)
     p = log_p.exp()

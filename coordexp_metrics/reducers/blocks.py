@@ -7,7 +7,7 @@ A row is read twice, the second time from the cache: once for its maximum m, the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -90,8 +90,7 @@ def _read(logits: Tensor, rows: Tensor, reading: Reading, *, guarded: bool) -> B
     scratch = _Scratch(at_once, size, precision, device)
     parts: list[list[Tensor]] = []
     for chunk in _chunks(logits, rows, at_once):
-        source = scratch.converted(chunk)
-        tiles = torch.split(source, width, 1)
+        tiles = scratch.converted(torch.split(chunk, width, 1))
         peaks = torch.cat([_block_peaks(tile) for tile in tiles], 1)
         m = peaks.amax(1, keepdim=True)
         found: list[list[Tensor]] = [[], [], []]
@@ -167,13 +166,15 @@ class _Scratch:
         self._buffers: dict[int, Tensor] = {}
         self._views: dict[tuple[int, int], _Views] = {}
 
-    def converted(self, chunk: Tensor) -> Tensor:
-        """The rows in the precision of the read: themselves, or a copy that stays in the cache."""
-        if chunk.dtype is self._source.dtype and chunk.stride(1) == 1:
-            return chunk
+    def converted(self, tiles: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The tiles in the precision of the read: themselves, or copies that stay in the cache."""
+        first = tiles[0]
+        if first.dtype is self._source.dtype and first.stride(1) == 1:
+            return tiles
         if not len(self._source):
-            self._source = self._source.new_empty(self._rows, chunk.shape[1])
-        return self._source[: len(chunk)].copy_(chunk)
+            self._source = self._source.new_empty(self._rows, self._source.shape[1])
+        copies = torch.split(self._source[: len(first)], first.shape[1], 1)
+        return [copy.copy_(tile) for copy, tile in zip(copies, tiles, strict=True)]
 
     def views(self, n: int, width: int) -> _Views:
         """Buffers for n rows and ``width`` columns."""
