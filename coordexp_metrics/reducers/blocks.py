@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import hosts
 from .coord_vocabulary import CoordVocabulary
-from .parallel import UNSPLIT
+from .parallel import widest
 
 __all__ = ["BLOCK", "Blocks", "Reading", "read_blocks", "rows_at_once"]
 
@@ -65,8 +65,8 @@ class Blocks:
 
 
 def rows_at_once(size: int, device: torch.device) -> int:
-    """How many rows of a vocabulary one operation takes: on a host too few for torch to split."""
-    budget = UNSPLIT if hosts.on_host(device) else DEVICE_ELEMENTS
+    """How many rows of a vocabulary one operation takes: on a host a few."""
+    budget = widest() if hosts.on_host(device) else DEVICE_ELEMENTS
     return max(1, budget // size)
 
 
@@ -131,9 +131,9 @@ def _block_peaks(tile: Tensor) -> Tensor:
 
 
 def _tile_blocks(size: int, device: torch.device) -> int:
-    """Blocks in a tile: the whole row, or on a host as few as torch does not split."""
+    """Blocks in a tile: the whole row, or on a host what a cache holds."""
     blocks = -(-size // BLOCK)
-    tiles = -(-size // (UNSPLIT // BLOCK * BLOCK)) if hosts.on_host(device) else 1
+    tiles = -(-size // (widest() // BLOCK * BLOCK)) if hosts.on_host(device) else 1
     return -(-blocks // tiles)
 
 
