@@ -40,9 +40,8 @@ def in_threads(
     threads = min(len(tasks), torch.get_num_threads())
     if not hosts.on_host(device) or threads < 2:
         return [work(task) for task in tasks]
-    without_graph = torch.no_grad()(work)
     with ThreadPoolExecutor(threads, "coordexp_metrics", _work_alone) as pool:
-        return list(pool.map(without_graph, tasks))
+        return list(pool.map(work, tasks))
 
 
 def widest() -> int:

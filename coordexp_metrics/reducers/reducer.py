@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..catalogue import CATALOGUE
@@ -96,8 +95,6 @@ class LogitsReducer:
         self.backend = _backend(backend)
         self._soft_target = SoftTarget(len(self.vocabulary), target_sigma, target_truncate)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
     def observe(
         self,
         window: Window,

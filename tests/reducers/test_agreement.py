@@ -142,6 +142,20 @@ def test_ties_are_stable():
         assert (found["token_acc"], found["token_acc_top5"]) == (top1, top5)
 
 
+@pytest.mark.parametrize("ties", [0, 3, 4, 5, 9])
+@pytest.mark.parametrize("above", [0, 1])
+def test_ties_in_earlier_blocks_rank_first_and_in_later_blocks_last(ties, above):
+    """The label opens a block, so only the blocks before it can outrank it."""
+    label = 10 * 256
+    logits = torch.full((1, 2, 20 * 256), -1.0)
+    logits[0, 0, [label, *range(label + 256, 20 * 256, 256)]] = 0.0
+    logits[0, 0, [256 * k + 7 for k in range(ties)]] = 0.0
+    logits[0, 0, 5000 : 5000 + above] = 1.0
+    found = LogitsReducer([1]).compute(logits, torch.tensor([[-100, label]]))
+    assert found["token_acc"] == (ties + above == 0)
+    assert found["token_acc_top5"] == (ties + above < 5)
+
+
 @pytest.mark.parametrize("most", [1, 3, 7, 1000])
 def test_a_capped_mass_reads_tokens_equally_far_apart(most, place):
     case = make(2, 30, 50, 10, coord=0.5)

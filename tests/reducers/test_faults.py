@@ -81,6 +81,20 @@ def test_N08_a_term_of_the_loss_is_not_finite_for_the_window(kind, place):
         assert not ablation.nonfinite
 
 
+def test_N08_no_probability_at_the_target(place):
+    """Elsewhere −∞ is a probability of zero; at the target the row has no loss."""
+    case = make(1, 4, 30, 5, supervised=1.0)
+    whole = closed(case).metrics
+    unused = next(i for i in range(30) if i not in case.labels and i not in case.ids)
+    case.logits[..., unused] = -math.inf
+    assert closed(case).metrics.keys() == whole.keys()
+    case.logits[0, 1, case.labels[0, 2]] = -math.inf
+    payload = closed(case)
+    assert payload.metrics[NONFINITE] == 1
+    assert payload.metrics["token_count"] == 2
+    assert payload.nonfinite
+
+
 def test_N08_nothing_but_broken_rows(place):
     """The population is empty for monitors; a loss over it is still not a number."""
     case = make(1, 6, 30, 5, supervised=1.0)

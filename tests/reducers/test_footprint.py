@@ -130,8 +130,9 @@ def test_T08_no_graph_is_kept(place):
         assert not state.requires_grad
 
 
-def test_T08_in_inference_mode_and_under_autocast(place):
-    case = make(2, 12, 300, 30)
+@pytest.mark.parametrize("size", [300, 40_000])
+def test_T08_in_inference_mode_and_under_autocast(size, place):
+    case = make(2, 40, size, 30)
     expected = observed(case).close(mode="train", global_step=1)
     with torch.inference_mode():
         window = observed(case, logits=case.logits.clone())
