@@ -13,6 +13,7 @@ FLOORS = {
     "catalogue": 1,
     "generate": 2,
     "window": 2,
+    "token_types": 2,
     "reducers": 3,
     "sinks": 4,
     "emission": 4,

@@ -14,6 +14,7 @@ from .replay import replay
 from .schema import schema
 from .search import search
 from .validate import validate
+from .verify import verify
 
 __all__ = ["app"]
 
@@ -49,5 +50,6 @@ app.command()(replay)
 app.command()(explain)
 app.command()(search)
 app.command("list")(listing)
+app.command()(verify)
 app.command()(generate)
 app.command()(schema)

@@ -16,7 +16,7 @@ from ..catalogue.coord_diag import CoordDiag, Forward
 from ..catalogue.coord_monitor import CoordMonitor
 from ..catalogue.stage1 import BaseCE, Stage1CoordDiag
 from ..catalogue.tokens import TokenAccuracy, TokenTypes
-from ..contract.metric import Mean
+from ..contract.kinds import Mean
 from ..window import Window
 from . import hosts
 from .positions import COORD, DESC, FORMAT, IGNORE, Positions

@@ -66,7 +66,7 @@ class GlooRanks(Ranks):
         super().__init__(parent.rank(), parent.size())
         self._parent = parent
         self._timeout = timedelta(seconds=timeout)
-        self._store: Any = parent.get_group_store()
+        self._store: Any = _store_of(parent)
         try:
             # The name counts windows over the parent, so that it is the same on all of its ranks
             # whatever other groups a rank is in. An operation gives up by itself before the window
@@ -190,6 +190,15 @@ class GlooRanks(Ranks):
                 waiting = [rank for rank in waiting if not self._store.check([f"retired/{rank}"])]
                 time.sleep(0.02)
             self.missing = tuple(waiting)
+
+
+def _store_of(parent: ProcessGroup) -> Any:
+    import torch.distributed as dist
+
+    if hasattr(parent, "get_group_store"):
+        return parent.get_group_store()
+    # Older releases, back to 2.4, offer the store of a group only under this name.
+    return dist.distributed_c10d._get_process_group_store(parent)  # noqa: SLF001
 
 
 def _say(rank: int, world_size: int, why: str) -> None:

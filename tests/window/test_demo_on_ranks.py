@@ -18,26 +18,25 @@ def observed(window, packs):
     """One step of the demo over ``packs`` of the same sixteen scenes, in float64."""
     import torch
 
-    from coordexp_metrics.demo.coordjson import Batch
+    from coordexp_metrics.demo.coordjson import COORD_IDS, Batch
     from coordexp_metrics.demo.detector import Detector
     from coordexp_metrics.demo.objective import Normaliser, Supervised, terms
     from coordexp_metrics.demo.scenes import Digits
-    from coordexp_metrics.demo.statistics import statistics
+    from coordexp_metrics.reducers import LogitsReducer
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     detector = Detector().eval()  # batch normalisation reads the pack, and a pack is no sample
     scenes = Digits(held_out=False).scenes(SCENES, np.random.default_rng(0))
+    reducer = LogitsReducer(COORD_IDS)
     normaliser = Normaliser.of([Batch.of([scene]) for scene in scenes])
     for pack in packs:
         batch = Batch.of([scenes[index] for index in pack])
-        rows = Supervised.of(detector(batch.images.double(), batch.ids), batch)
-        paid = terms(rows)
-        window.observe("loss", normaliser.share(paid), len(pack) / SCENES)
-        window.observe("pack/num_samples", len(pack))
+        logits = detector(batch.images.double(), batch.ids)
+        share = normaliser.share(terms(Supervised.of(logits, batch)))
+        window.observe("loss", share, len(pack) / SCENES)
         window.observe("train/samples_total", len(pack))
-        for key, statistic in statistics(rows, paid).items():
-            window.observe(key, *statistic)
+        reducer.observe(window, logits, batch.labels, batch.token_types)
     torch.set_default_dtype(torch.float32)
     return window.close(mode="train", global_step=1).to_dict()
 
