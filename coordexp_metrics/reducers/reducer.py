@@ -177,7 +177,9 @@ class LogitsReducer:
         window = Window(CATALOGUE, group="local")
         self.observe(window, logits, labels, token_types, num_samples)
         payload = window.close(mode="train", global_step=0)
-        return {**payload.metrics, **{k: float(v) for k, v in payload.nonfinite.items()}}
+        found = {**payload.metrics, **{k: float(v) for k, v in payload.nonfinite.items()}}
+        # Among several ranks the window spells what is this rank's own local/<key>.
+        return {key.removeprefix("local/"): value for key, value in found.items()}
 
 
 def _refuse(name: str, value: float, holds: bool, must_be: str) -> None:
