@@ -59,7 +59,7 @@ class LogitsReducer:
     >>> logits[0, 0, 1] = logits[0, 1, 3] = 9.0
     >>> metrics = reducer.compute(logits, labels=torch.tensor([[0, 1, 3]]))
     >>> metrics["token_acc"], metrics["token_count"], metrics["coord_diag/coord_tokens"]
-    (1.0, 2.0, 1.0)
+    (1.0, 2, 1)
     """
 
     def __init__(
