@@ -53,12 +53,13 @@ class LogitsReducer:
     Raises:
         DeclarationError: an argument cannot be right; it says which and why.
 
+    >>> import torch
     >>> reducer = LogitsReducer(coord_token_ids=[2, 3, 4])
     >>> logits = torch.zeros(1, 3, 5)
     >>> logits[0, 0, 1] = logits[0, 1, 3] = 9.0
     >>> metrics = reducer.compute(logits, labels=torch.tensor([[0, 1, 3]]))
     >>> metrics["token_acc"], metrics["token_count"], metrics["coord_diag/coord_tokens"]
-    (1.0, 2.0, 1.0)
+    (1.0, 2, 1)
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class LogitsReducer:
 
         The inputs, their gradients and the random generators are left as they are.
 
+        >>> import torch
         >>> window = Window(CATALOGUE, group="local")
         >>> reducer = LogitsReducer(coord_token_ids=[0, 1])
         >>> reducer.observe(window, torch.zeros(2, 4, 6), torch.ones(2, 4, dtype=torch.long))
@@ -170,6 +172,7 @@ class LogitsReducer:
 
         Args and errors are those of ``observe``. A key that is not finite is NaN or infinite here.
 
+        >>> import torch
         >>> reducer = LogitsReducer(coord_token_ids=[0, 1])
         >>> reducer.compute(torch.zeros(1, 2, 4), torch.tensor([[-100, 3]]))["base_ce/loss"]
         1.3862943611198906
