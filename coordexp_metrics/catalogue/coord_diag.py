@@ -35,6 +35,7 @@ class CoordDiag(
     coord_tokens_total = total(
         "tokens read: those whose target is a coordinate bin",
         unit=COORD_TOKEN,
+        absent_at_zero=True,
         source=reference(115),
     )
     acc_top5 = per_token("share whose target is among the five likeliest bins", better="higher")

@@ -6,6 +6,7 @@ from functools import partial
 
 from ..contract.declare import total
 from ..contract.family import Family
+from ..contract.units import MICRO_STEP, SUPERVISED_TOKEN
 from .conditions import COUNTS_NONZERO
 from .vocabulary import KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
 
@@ -28,4 +29,17 @@ class Health(
     unregistered_total = count("values under keys that nobody declared", unit=KEY)
     out_of_range_total = count("values outside the bounds of their metric", unit=KEY)
     key_collision_total = count("values whose name another value of the record had", unit=KEY)
+    nonfinite_rows_total = count(
+        "supervised rows of logits that are not finite, left out",
+        unit=SUPERVISED_TOKEN,
+        absent_at_zero=True,
+    )
+    labels_out_of_range_total = count(
+        "labels that no vocabulary holds, left out", unit=SUPERVISED_TOKEN, absent_at_zero=True
+    )
+    token_types_dropped_total = count(
+        "micro-batches whose token types do not fit their labels",
+        unit=MICRO_STEP,
+        absent_at_zero=True,
+    )
     violations_total = count("broken laws, formulas and rules", unit=VIOLATION)

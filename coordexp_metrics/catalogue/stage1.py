@@ -39,6 +39,7 @@ class BaseCE(Family, pattern="base_ce/{name}", when=COORD_LOSS, emitted_by=(STAG
     noncoord_tokens = total(
         "supervised tokens that the base term is a mean over",
         unit=TEXT_TOKEN,
+        absent_at_zero=True,
         source=reference(346),
     )
     noncoord_tokens_per_sample = per_sample(
@@ -128,7 +129,10 @@ class Stage1CoordDiag(Family, pattern="coord_diag/{name}", emitted_by=(STAGE1,))
         source=reference(400),
     )
     coord_tokens = total(
-        "tokens whose target is a coordinate bin", unit=COORD_TOKEN, source=reference(405)
+        "tokens whose target is a coordinate bin",
+        unit=COORD_TOKEN,
+        absent_at_zero=True,
+        source=reference(405),
     )
     acc_top5 = per_token(
         "share whose target is among the five likeliest bins",

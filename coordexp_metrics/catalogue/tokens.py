@@ -49,7 +49,7 @@ class TokenAccuracy(Family, pattern="{name}", emitted_by=ALL_STAGES):
         when=LOG_TOP5,
         source=reference(469),
     )
-    token_count = total("supervised tokens", unit=SUPERVISED_TOKEN, source=COUNTS)
+    token_count = count("supervised tokens", unit=SUPERVISED_TOKEN)
     text_token_acc = mean(
         "share of tokens that are no coordinates whose likeliest id is the target",
         per=TEXT_TOKEN,

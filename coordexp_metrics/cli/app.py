@@ -15,6 +15,7 @@ from .schema import schema
 from .search import search
 from .types import types
 from .validate import validate
+from .verify import verify
 
 __all__ = ["app"]
 
@@ -50,6 +51,7 @@ app.command()(replay)
 app.command()(explain)
 app.command()(search)
 app.command("list")(listing)
+app.command()(verify)
 app.command()(generate)
 app.command()(schema)
 app.command()(types)

@@ -37,6 +37,8 @@ class Op(Enum):
         """``a`` and ``b`` under this operation."""
         if self is Op.SUM:
             return a + b
+        if math.isnan(a) or math.isnan(b):
+            return math.nan  # min and max keep or lose a NaN by its place
         return min(a, b) if self is Op.MIN else max(a, b)
 
 

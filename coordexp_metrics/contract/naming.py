@@ -19,6 +19,7 @@ from .metric import EVAL_PREFIX, Metric, Mode
 __all__ = ["Named", "Naming", "Violation"]
 
 MAX_SUGGESTIONS = 5
+LOCAL_PREFIX = "local/"
 
 
 class Violation(NamedTuple):
@@ -127,7 +128,7 @@ class Naming:
         return metric.key_in(mode)
 
     def _unknown(self, names: Named, position: int, key: str, mode: Mode) -> None:
-        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in self._carry):
+        if not (self._is_local(key) or any(fnmatch.fnmatchcase(key, p) for p in self._carry)):
             suggest = len(names.violations) < MAX_SUGGESTIONS
             error = self._catalogue.unknown(key, suggest=suggest)
             code = "removed" if isinstance(error, RemovedKeyError) else "unregistered"
@@ -136,6 +137,10 @@ class Naming:
                 names.dropped[key] = "key.removed"
                 return
         names.wire[position] = key if mode == "train" else _prefixed(key)
+
+    def _is_local(self, key: str) -> bool:
+        """Whether ``key`` is a declared one, of a single rank where a run has several."""
+        return key.startswith(LOCAL_PREFIX) and key.removeprefix(LOCAL_PREFIX) in self._catalogue
 
     @staticmethod
     def _find_doubles(names: Named) -> None:

@@ -29,6 +29,7 @@ STRUCTURE = [PAD, START, END, OPEN, BOX, COMMA, NEXT, CLOSE]
 TOKENS = [*STRUCTURE, *PIECES, *(f"<|coord_{k}|>" for k in range(BINS))]
 IDS = {token: position for position, token in enumerate(TOKENS)}
 FIRST_COORD = len(STRUCTURE) + len(PIECES)
+COORD_IDS = range(FIRST_COORD, FIRST_COORD + BINS)
 
 UNSUPERVISED = -100
 IGNORE, DESC, COORD, FORMAT = -1, 1, 2, 3

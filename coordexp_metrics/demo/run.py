@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from coordexp_metrics import CATALOGUE, MetricsRegistry, Payload, PipelineIdentity
-from coordexp_metrics.demo.coordjson import Batch
+from coordexp_metrics.demo.coordjson import COORD_IDS, Batch
 from coordexp_metrics.demo.detector import Detector
-from coordexp_metrics.demo.objective import WEIGHTS, Normaliser, Supervised, terms
+from coordexp_metrics.demo.objective import SIGMA, WEIGHTS, Normaliser, Supervised, terms
 from coordexp_metrics.demo.report import LOG, closing, say
 from coordexp_metrics.demo.scenes import Digits
-from coordexp_metrics.demo.statistics import statistics
+from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.sinks import JsonlSink, TensorBoardSink, WandbSink
 from coordexp_metrics.sinks.base import Sink
 from coordexp_metrics.window import Window
@@ -81,6 +81,19 @@ def offline_run(out: Path) -> Any:
     return wandb.init(project="coordexp-metrics-demo", mode="offline", dir=str(out), settings=quiet)
 
 
+def logits_reducer() -> LogitsReducer:
+    """Reads the logits for the window, under the weights of the objective."""
+    soft_ce, w1, ce, gate = WEIGHTS.values()
+    return LogitsReducer(
+        COORD_IDS,
+        target_sigma=SIGMA,
+        soft_ce_weight=soft_ce,
+        w1_weight=w1,
+        ce_weight=ce,
+        gate_weight=gate,
+    )
+
+
 class Training:
     """A detector, its optimizer, and one window that is closed after each step."""
 
@@ -88,6 +101,7 @@ class Training:
         torch.manual_seed(seed)
         self.registry, self.steps = registry, steps
         self.window = Window(CATALOGUE)
+        self.reducer = logits_reducer()
         self.detector = Detector()
         self.optimizer = torch.optim.AdamW(self.detector.parameters(), lr=PEAK_LEARNING_RATE)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate)
@@ -121,13 +135,10 @@ class Training:
         """Each micro-batch's share of the objective; the window has seen it when it comes."""
         normaliser = Normaliser.of(batches)
         for batch in batches:
-            rows = Supervised.of(answer(batch.images, batch.ids), batch)
-            paid = terms(rows)
-            share = normaliser.share(paid)
+            logits = answer(batch.images, batch.ids)
+            share = normaliser.share(terms(Supervised.of(logits, batch)))
             self.window.observe("loss", share, 1 / len(batches))
-            self.window.observe("pack/num_samples", len(batch.ids))
-            for key, statistic in statistics(rows, paid).items():
-                self.window.observe(key, *statistic)
+            self.reducer.observe(self.window, logits, batch.labels, batch.token_types)
             yield share
 
     def observe_step(self, global_step: int, batches: Sequence[Batch]) -> None:

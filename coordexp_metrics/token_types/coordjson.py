@@ -155,7 +155,7 @@ def _pieces(text: str) -> Iterator[Piece]:
             start, stop = found.span(3 if coordinate else 1)
             yield text[end:start], FORMAT
             yield text[start:stop], COORD if coordinate else DESC
-            key, end = (key if coordinate else ""), stop
+            end = stop
     yield text[end:], FORMAT
 
 

@@ -6,15 +6,17 @@ Every function here has its twin in ``contract.algebra``; the tests hold them eq
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ..contract.algebra import Agreement, Extremum, Histogram, Op, Reduction
+from ..contract.algebra import Histogram, Op, Reduction
 from ..contract.errors import ObservationError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["fold", "is_tensor", "lift", "lift_values", "to_host"]
+__all__ = ["Copy", "fold", "is_tensor", "lift", "lift_values"]
 
 
 def is_tensor(value: object) -> TypeGuard[Tensor]:
@@ -56,14 +58,11 @@ def lift(
     return torch.where(finite, state, identity), (~finite).to(torch.float64)
 
 
-def _state(reduction: Reduction, numbers: Tensor) -> Tensor:
+def _state(reduction: Any, numbers: Tensor) -> Tensor:
     import torch
 
-    if isinstance(reduction, Extremum):
-        return numbers
-    if isinstance(reduction, Agreement):
-        return numbers.expand(2)
-    return numbers if len(numbers) == 2 else torch.cat([numbers, torch.ones_like(numbers)])
+    parts = reduction.lift(*numbers.unbind())
+    return torch.stack([part if is_tensor(part) else numbers.new_full((), part) for part in parts])
 
 
 def _identity(reduction: Reduction, device: Any) -> Tensor:
@@ -106,27 +105,53 @@ def lift_values(reduction: Histogram, values: Tensor, weights: Any = None) -> tu
 
 
 def fold(reduction: Reduction, a: Tensor, b: Tensor) -> Tensor:
-    """The state of both observations."""
+    """The state of both observations: slot by slot, each under its own operation."""
     import torch
 
-    if isinstance(reduction, Agreement):
-        return torch.stack([torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])])
-    if isinstance(reduction, Extremum):
-        return torch.minimum(a, b) if reduction.slots[0] is Op.MIN else torch.maximum(a, b)
-    return a + b
+    operations: dict[Op, Callable[[Tensor, Tensor], Tensor]] = {
+        Op.SUM: torch.add,
+        Op.MIN: torch.minimum,
+        Op.MAX: torch.maximum,
+    }
+    if len(set(reduction.slots)) == 1:
+        return operations[reduction.slots[0]](a, b)
+    rows = zip(reduction.slots, a.unbind(), b.unbind(), strict=True)
+    return torch.stack([operations[op](x, y) for op, x, y in rows])
 
 
-def to_host(states: list[Tensor]) -> list[list[float]]:
-    """All states as numbers, with one copy a device."""
+class Copy:
+    """Tensors on their way to the host, with one copy a device that no one waits for yet."""
+
+    def __init__(self, states: list[Tensor]) -> None:
+        self._sizes = [state.numel() for state in states]
+        self._places: dict[Any, list[int]] = {}
+        for index, state in enumerate(states):
+            self._places.setdefault(state.device, []).append(index)
+        self._flat = [
+            _to_host([states[index] for index in indices]) for indices in self._places.values()
+        ]
+
+    def rows(self) -> list[list[float]]:
+        """All states as numbers, in their order."""
+        rows: list[list[float]] = [[] for _ in self._sizes]
+        for indices, (buffer, event) in zip(self._places.values(), self._flat, strict=True):
+            if event is not None:
+                event.synchronize()
+            numbers = iter(buffer.tolist())
+            for index in indices:
+                rows[index] = list(islice(numbers, self._sizes[index]))
+        return rows
+
+
+def _to_host(states: list[Tensor]) -> tuple[Tensor, Any]:
+    """One tensor on the host, and the event after which its numbers are there."""
     import torch
 
-    by_device: dict[Any, list[int]] = {}
-    for index, state in enumerate(states):
-        by_device.setdefault(state.device, []).append(index)
-    rows: list[list[float]] = [[] for _ in states]
-    for indices in by_device.values():
-        sizes = [states[index].numel() for index in indices]
-        flat = torch.cat([states[index].reshape(-1) for index in indices]).tolist()
-        for index, size in zip(indices, sizes, strict=True):
-            rows[index], flat = flat[:size], flat[size:]
-    return rows
+    flat = torch.cat([state.reshape(-1) for state in states])
+    if flat.device.type != "cuda":
+        return flat, None
+    buffer = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
+    buffer.copy_(flat, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(flat.device))
+    return buffer, event

@@ -5,19 +5,20 @@
     payload = window.close(mode="train", global_step=7)
 
 A statistic may be a number or a 0-d tensor on any device; tensors stay there until ``close``, which
-copies them once.
+copies them once. Whatever the cut into micro-batches, packs and ranks, the payload is the one that
+a single process would have made of all samples.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from ..contract.algebra import Histogram
 from ..contract.catalogue import Catalogue
-from ..contract.errors import ObservationError, RankError
+from ..contract.errors import ObservationError
+from ..contract.family import Family
+from ..contract.header import package_version
 from ..contract.kinds import (
     Agreed,
     Flag,
@@ -31,30 +32,49 @@ from ..contract.kinds import (
 )
 from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
-from ..contract.values import Rejected, plain_number
-from . import tensors
-from .closing import closed
+from .lagging import Lagging
+from .layout import Call, Layout
+from .observing import Observations
+from .ranks import GlooRanks, ranks_of
+from .reduced import Disagreement, Imbalance
+from .steps import Closed, Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import ProcessGroup
 
 __all__ = ["Window"]
 
 Number: TypeAlias = "float | Tensor"
 Gauge: TypeAlias = Total | Maximum | Minimum | Flag | Agreed | SlowestRank
+Group: TypeAlias = "ProcessGroup | Literal['local'] | None"
 
 
 class Window:
-    """Everything observed for one optimizer step.
+    """Everything observed for one optimizer step, or for the steps of one logging window.
 
     Args:
         catalogue: the declarations.
-        group: ``None`` or ``"local"``: this process alone.
+        group: the data-parallel ranks; ``None``: all ranks of ``torch.distributed`` where it runs;
+            ``"local"``: this process alone. All ranks of the group make the window, in the same
+            order as their other windows; it then has a gloo group of its own.
         device: where statistics that come as numbers are folded; the host by default.
-        lag: 0; ``close`` returns the window that it closes.
+        lag: with 1, ``close`` returns the payload of the close before it, and neither a collective
+            nor a device is waited for on the calling thread.
+        families: the families in use, by class or name; all of them by default.
+        timeout: how many seconds a collective may take before the group is retired.
+
+    Attributes:
+        withheld: for each monitor with observations that were not finite, how many.
+        disagreements: for each withheld knob, the ranks behind each value.
+        imbalance: for each ``slowest_rank``, how much longer the slowest rank took.
+        nonfinite_ranks: the ranks with an observation that was not finite.
+
+    All four speak of the last payload that was returned.
 
     Raises:
-        RankError: several ranks train, and ``group`` is not ``"local"``.
+        RankError: ranks with another package or catalogue, or a rank that did not come.
+        ValueError: an argument is none of these.
 
     >>> from coordexp_metrics import CATALOGUE
     >>> window = Window(CATALOGUE)
@@ -67,22 +87,28 @@ class Window:
     def __init__(
         self,
         catalogue: Catalogue,
-        group: Literal["local"] | None = None,
+        group: Group = None,
         device: object = None,
-        lag: Literal[0] = 0,
+        lag: Literal[0, 1] = 0,
+        *,
+        families: Iterable[type[Family] | str] | None = None,
+        timeout: float = 30.0,
     ) -> None:
-        if group not in {None, "local"} or lag != 0:
-            raise ValueError("a window folds one process: group is None or 'local', and lag is 0")
-        if group is None:
-            _refuse_ranks()
+        if lag not in {0, 1} or not timeout > 0:
+            raise ValueError(f"lag is 0 or 1, and timeout is positive, not {lag!r} and {timeout!r}")
         self.catalogue = catalogue
-        self._device = device
-        self._host: dict[str, tuple[float, ...]] = {}
-        self._tensors: dict[str, Tensor] = {}
-        self._withheld: dict[str, int] = {}
-        self._withheld_tensors: dict[str, Tensor] = {}
-        self._cumulative: dict[str, float] = {}
+        ranks = ranks_of(group, timeout)
+        self.layout = Layout(_in_use(catalogue, families), ranks.world_size)
+        if isinstance(ranks, GlooRanks):
+            package = f"coordexp-metrics {package_version()}"
+            ranks.agree((package, f"catalogue {catalogue.digest}", f"layout {self.layout.digest}"))
+        self._observations = Observations(device)
+        self._steps = Steps(catalogue, self.layout, ranks)
+        self._lagging: Lagging[Closed] | None = Lagging() if lag else None
         self.withheld: dict[str, int] = {}
+        self.disagreements: dict[str, Disagreement] = {}
+        self.imbalance: dict[str, Imbalance] = {}
+        self.nonfinite_ranks: frozenset[int] = frozenset()
 
     @overload
     def observe(self, metric: Mean, weighted_sum: Number, weight: Number, /) -> None: ...
@@ -115,108 +141,94 @@ class Window:
         a monitor the whole observation is withheld and counted.
         """
         key = metric if isinstance(metric, str) else metric.key
+        self._observations.add(self.layout.metrics.get(key) or self._found(key), statistics)
+
+    def _found(self, key: str) -> Observed:
+        """The metric behind an alias, or behind a name that an open family reads as another."""
         found = self.catalogue[key]
+        for page in self.catalogue.pages:
+            if page.open_name(found.key) and found.key not in {m.key for m in page.metrics}:
+                found = page.metrics[-1]
         if not isinstance(found, Observed):
             raise ObservationError(found.key, "metric", found.kind, _way_out(found))
-        if isinstance(found, Quantile):
-            self._observe_values(found, *statistics)
-        elif len(statistics) != (needed := 2 if isinstance(found, Mean) else 1):
-            what = "a weighted sum and a weight" if needed == 2 else "one number"
-            raise ObservationError(found.key, "statistics", len(statistics), f"must be {what}")
-        elif self._device is not None or any(map(tensors.is_tensor, statistics)):
-            self._observe_tensors(found, statistics)
-        else:
-            self._observe_numbers(found, statistics)
+        if found.key not in self.layout.metrics:
+            why = "is not among the families in use"
+            raise ObservationError(found.key, "family", found.family, why)
+        return found
 
-    def _observe_numbers(self, metric: Observed, statistics: tuple[object, ...]) -> None:
-        numbers = [_number(metric, statistic) for statistic in statistics]
-        if not (metric.in_loss or all(map(math.isfinite, numbers))):
-            self._withheld[metric.key] = self._withheld.get(metric.key, 0) + 1
-            return
-        reduction: Any = metric.reduction
-        self._fold_host(metric, reduction.lift(*numbers))
+    def step(self) -> None:
+        """End an optimizer step that is not logged: reduce it, and fold it into the open window.
 
-    def _observe_tensors(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
-        state, withheld = tensors.lift(
-            metric.key, metric.reduction, statistics, self._device, keep_nonfinite=metric.in_loss
-        )
-        self._fold_tensor(metric, state, withheld)
-
-    def _observe_values(self, metric: Quantile, values: Any, weights: Any = None) -> None:
-        histogram: Histogram = metric.reduction
-        if tensors.is_tensor(values):
-            self._fold_tensor(metric, *tensors.lift_values(histogram, values, weights))
-            return
-        if isinstance(values, str) or not isinstance(values, Iterable) or weights is not None:
-            why = "must be a sequence of numbers, or a tensor with its weights"
-            raise ObservationError(metric.key, "values", values, why)
-        numbers = [_number(metric, value) for value in values]
-        finite = [number for number in numbers if math.isfinite(number)]
-        if len(finite) < len(numbers):
-            lost = len(numbers) - len(finite)
-            self._withheld[metric.key] = self._withheld.get(metric.key, 0) + lost
-        self._fold_host(metric, histogram.lift(finite))
-
-    def _fold_host(self, metric: Observed, state: tuple[float, ...]) -> None:
-        known = self._host.get(metric.key)
-        self._host[metric.key] = state if known is None else metric.reduction.merge(known, state)
-
-    def _fold_tensor(self, metric: Observed, state: Tensor, withheld: Tensor) -> None:
-        key = metric.key
-        known = self._tensors.get(key)
-        self._tensors[key] = (
-            state if known is None else tensors.fold(metric.reduction, known, state)
-        )
-        if not metric.in_loss:
-            before = self._withheld_tensors.get(key)
-            self._withheld_tensors[key] = withheld if before is None else before + withheld
+        One collective, whatever was observed. Every rank calls it for the same steps.
+        """
+        job = partial(self._steps.end, self._observations.take(), Call())
+        job() if self._lagging is None else self._lagging.run(job)
 
     def close(self, *, mode: Mode, global_step: int) -> Payload:
         """The payload of everything observed since the last close; the window is empty again.
 
+        One collective, whatever was observed: what came after the last ``step`` is one more step.
         Keys that do not belong to ``mode`` and internal helpers stay behind; formulas are computed
-        from the folded sums. ``withheld`` then names the monitors whose observations were not
-        finite, with how many.
+        from the folded sums.
+
+        With ``lag=1`` this is the payload of the close before, and None the first time.
         """
-        self._bring_to_host()
-        self.withheld, states = self._withheld, self._host
-        self._host, self._withheld = {}, {}
-        return closed(self.catalogue, states, self._cumulative, self.withheld, mode, global_step)
+        job = partial(self._steps.close, self._observations.take(), mode, global_step)
+        closed = job() if self._lagging is None else self._lagging.close(job)
+        # Typed for lag=0: whoever asks for lag=1 expects the None.
+        return self._deliver(closed) if closed else None  # type: ignore[return-value]
 
-    def _bring_to_host(self) -> None:
-        states = [*self._tensors.values(), *self._withheld_tensors.values()]
-        if not states:
-            return
-        rows = tensors.to_host(states)
-        for key, row in zip(self._tensors, rows, strict=False):
-            metric = self.catalogue[key]
-            if isinstance(metric, Observed):
-                self._fold_host(metric, tuple(row))
-        for key, (count,) in zip(self._withheld_tensors, rows[len(self._tensors) :], strict=True):
-            if count:
-                self._withheld[key] = self._withheld.get(key, 0) + int(count)
-        self._tensors, self._withheld_tensors = {}, {}
+    def drain(self) -> tuple[Payload, ...]:
+        """The payloads that ``lag=1`` still holds, in order; before saving, evaluating, ending."""
+        return tuple(map(self._deliver, self._lagging.drain())) if self._lagging else ()
+
+    def _deliver(self, closed: Closed) -> Payload:
+        reduced = closed.reduced
+        self.withheld, self.disagreements = reduced.withheld, reduced.disagreements
+        self.imbalance, self.nonfinite_ranks = reduced.imbalance, frozenset(reduced.nonfinite_ranks)
+        return closed.payload
+
+    @property
+    def attempt(self) -> int:
+        """1, and one more for every time that training went back to an earlier step."""
+        return self._steps.attempt
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain numbers: the same on all ranks, but for ``open``.
+
+        ``open`` holds what this rank observed since the last step. Payloads that ``lag=1`` still
+        holds are not in it; they come from ``drain``.
+        """
+        self._settle()
+        taken = self._observations.take()
+        self._observations.host = taken.arrived(self.layout.metrics)
+        return self._steps.to_data(self._observations.host)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``, in a world of any size.
+
+        What was open is this rank's alone: it is taken up by the rank that saved it in a world of
+        the same size, and left out, with a warning, anywhere else. Trainers save between optimizer
+        steps, where nothing is open.
+        """
+        self._settle()
+        self._observations.take()
+        self._observations.host = self._steps.load(state)
+
+    def _settle(self) -> None:
+        if self._lagging is not None:
+            self._lagging.settle()
 
 
-def _refuse_ranks() -> None:
-    torch = sys.modules.get("torch")
-    distributed = torch and torch.distributed
-    if distributed and distributed.is_available() and distributed.is_initialized():
-        world = distributed.get_world_size()
-        if world > 1:
-            raise RankError(
-                f"{world} ranks train, and a window folds one process; "
-                "pass group='local' for numbers of this rank alone",
-                distributed.get_rank(),
-                world,
-            )
-
-
-def _number(metric: Metric, statistic: object) -> float:
-    try:
-        return plain_number(statistic)
-    except Rejected as why:
-        raise ObservationError(metric.key, "statistic", statistic, str(why)) from why
+def _in_use(catalogue: Catalogue, families: Iterable[type[Family] | str] | None) -> list[Observed]:
+    observed = [metric for metric in catalogue.values() if isinstance(metric, Observed)]
+    if families is None:
+        return observed
+    names = {family if isinstance(family, str) else family.__name__ for family in families}
+    unknown = names - {page.name for page in catalogue.pages}
+    if unknown:
+        raise ValueError(f"no family of the catalogue is called {', '.join(sorted(unknown))}")
+    return [metric for metric in observed if metric.family in names]
 
 
 def _way_out(metric: Metric) -> str:

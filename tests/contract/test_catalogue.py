@@ -249,3 +249,25 @@ def test_an_alias_is_marked():
     assert resolution.alias
     assert resolution.metric is Aliased.entropy
     assert json.dumps(resolution.metric.key) == '"text/entropy"'
+
+
+def test_extended_by_an_entry_point(tmp_path, monkeypatch):
+    """An installed package offers its families under the group ``coordexp_metrics.catalogues``."""
+    (tmp_path / "plugged.py").write_text(
+        "from coordexp_metrics.contract.declare import total\n"
+        "from coordexp_metrics.contract.family import Family\n"
+        "from coordexp_metrics.contract.units import TOKEN\n"
+        "class Plugged(Family, pattern='plugged/{name}'):\n"
+        "    '''From a plug-in.'''\n"
+        "    n_total = total('n', unit=TOKEN)\n"
+    )
+    meta = tmp_path / "plugged-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (meta / "entry_points.txt").write_text(
+        "[coordexp_metrics.catalogues]\nfrom-a-plug-in = plugged\nits-family = plugged:Plugged\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("from-a-plug-in", "its-family"):
+        assert SMALL.extended(name)["plugged/n_total"].kind == "total"
+    sys.modules.pop("plugged")

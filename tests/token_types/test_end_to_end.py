@@ -1,11 +1,10 @@
 """Padded or packed, in any order: the same samples give the same payload."""
 
-import importlib.util
-
 import pytest
 import torch
 
 from coordexp_metrics import CATALOGUE
+from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.token_types import IGNORE, TokenTypeCollator, pop_batch_extras
 from coordexp_metrics.window import Window
 
@@ -13,9 +12,6 @@ from . import collators
 from .samples import payload_of, sample_of
 from .tokenizers_of_ours import COORDS
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("coordexp_metrics.reducers") is None, reason="no reducers here"
-)
 COUNTS = ("token_count", "desc_token_count", "coord_token_count", "format_token_count")
 ON = {"enabled": True}
 
@@ -49,8 +45,6 @@ def rows_of(groups, logits, width):
 
 
 def metrics_of(tokenizer, logits, base, batches, spoil=lambda types: types):
-    from coordexp_metrics.reducers import LogitsReducer
-
     reducer = LogitsReducer([tokenizer.token_to_id(token) for token in COORDS])
     collate = TokenTypeCollator(base, tokenizer, ON)
     window = Window(CATALOGUE, group="local")

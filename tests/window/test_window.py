@@ -203,7 +203,7 @@ def test_gradients_and_graphs_are_left_alone():
     window = Window(SMALL)
     window.observe(Objective.loss, logits.sum(), 8)
     window.observe(Knobs.length_p90, logits.abs())
-    assert all(not state.requires_grad for state in window._tensors.values())
+    assert all(not state.requires_grad for state in window._observations.tensors.values())
     logits.sum().backward()
     assert torch.equal(logits.grad, torch.ones(8))
 
@@ -212,7 +212,9 @@ def test_a_view_does_not_keep_its_storage():
     big = torch.ones(100_000)
     window = Window(SMALL)
     window.observe(Objective.loss, big[0], 1)
-    assert all(state.untyped_storage().nbytes() <= 64 for state in window._tensors.values())
+    assert all(
+        state.untyped_storage().nbytes() <= 64 for state in window._observations.tensors.values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_an_unknown_key_is_an_error_here():
 
 @pytest.mark.parametrize("wrong", [{"group": "x"}, {"lag": 2}])
 def test_wrong_arguments_are_refused(wrong):
-    with pytest.raises(ValueError, match="group is None or 'local', and lag is 0"):
+    with pytest.raises(ValueError, match=r"group is None|lag is 0"):
         Window(SMALL, **wrong)
 
 
@@ -296,5 +298,5 @@ def test_a_window_of_numbers_needs_no_torch():
 def test_a_window_on_a_device_takes_numbers_there():
     window = Window(SMALL, device="cpu")
     window.observe(Objective.loss, 3.0, 2)
-    assert list(window._tensors) == ["loss"]
+    assert list(window._observations.tensors) == ["loss"]
     assert window.close(mode="train", global_step=1).metrics == {"loss": 1.5}

@@ -1,0 +1,167 @@
+"""Logits at position s predict the label at s + 1; only labels other than -100 are supervised.
+
+Rows are numbered ``b * S + s``. The last row of a sample predicts nothing. Types shift with labels.
+On the host, rows that are not supervised are dropped at once; on a device, where to know them would
+be a sync, all rows stay and a mask says which count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contract.errors import ObservationError
+from . import hosts
+from .coord_vocabulary import CoordVocabulary
+
+__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of"]
+
+NOT_SUPERVISED = -100
+IGNORE, DESC, COORD, FORMAT = -1, 1, 2, 3
+SHIFTED_ABOVE = 0.1
+
+
+@dataclass(frozen=True)
+class Positions:
+    """N rows of logits and what each should predict; every tensor is ``[N]``, on one device.
+
+    Attributes:
+        rows: the row number, int64, ascending.
+        label: the target id, int64; 0 where nothing is supervised.
+        bin: the target bin, int64; -1 where the target is no coordinate.
+        supervised: whether the row counts.
+        types: IGNORE, DESC, COORD or FORMAT; None where nobody gave types that can be used.
+    """
+
+    rows: Tensor
+    label: Tensor
+    bin: Tensor
+    supervised: Tensor
+    types: Tensor | None
+
+    @property
+    def is_coord(self) -> Tensor:
+        """Whether the target is a coordinate (metrics_and_losses.md:359)."""
+        return self.bin >= 0
+
+    def __getitem__(self, which: slice | Tensor) -> Positions:
+        """Some of the rows."""
+        types = None if self.types is None else self.types[which]
+        label, bins, supervised = self.label[which], self.bin[which], self.supervised[which]
+        return Positions(self.rows[which], label, bins, supervised, types)
+
+    def only(self, mask: Tensor) -> Positions:
+        """The supervised rows of ``mask``; off the host the others stay, and do not count."""
+        kept = self.supervised & mask
+        if hosts.on_host(mask.device):
+            return self[members(kept)]
+        return Positions(self.rows, self.label, self.bin, kept, self.types)
+
+    def between(self, start: int, stop: int) -> Positions:
+        """The rows from ``start`` to before ``stop``, counted from ``start``."""
+        if hosts.on_host(self.rows.device):
+            first, last = np.searchsorted(self.rows.numpy(), [start, stop])
+            part = self[int(first) : int(last)]
+        else:
+            part = self[start:stop]
+        return Positions(part.rows - start, part.label, part.bin, part.supervised, part.types)
+
+
+@dataclass(frozen=True)
+class Misfits:
+    """What could not be used, as 0-d tensors: labels out of range, batches of types."""
+
+    labels: Tensor
+    types: Tensor
+
+
+def members(mask: Tensor) -> Tensor:
+    """Where a mask on the host holds: int64. Reading host memory waits for nobody.
+
+    >>> members(torch.tensor([False, True, True]))
+    tensor([1, 2])
+    """
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def positions_of(
+    logits: Tensor, labels: Tensor, token_types: Any, vocabulary: CoordVocabulary
+) -> tuple[Positions, Misfits]:
+    """All rows of ``logits [B, S, V]`` with their shifted labels and types.
+
+    Args:
+        logits: floating point, any strides; only its shape and device are read here.
+        labels: integers ``[B, S]``; a label of V or more, or negative other than -100, is counted
+            and not supervised. It is masked before anything is indexed, never clamped.
+        token_types: integers ``[B, S]`` or None. Types of another shape or kind, with an unknown
+            id at a supervised token, or shifted (more than 10 % of the coordinate-typed tokens
+            are no coordinates) are dropped for the batch and counted.
+        vocabulary: the coordinate bins.
+
+    Raises:
+        ObservationError: logits or labels cannot be used at all.
+        DeclarationError: the vocabulary does not hold all coordinate ids.
+    """
+    _refuse_shapes(logits, labels)
+    vocabulary.refuse_beyond(logits.shape[-1])
+    target = _shifted(labels.detach().to(logits.device, torch.int64, non_blocking=True))
+    known = (target >= 0) & (target < logits.shape[-1])
+    misfit = ~known & (target != NOT_SUPERVISED)
+    label = torch.where(known, target, 0)
+    bins = torch.where(known, vocabulary.bins_of(label), -1)
+    types, dropped = _types(token_types, labels.shape, known, bins)
+    rows = torch.arange(target.numel(), device=logits.device)
+    return Positions(rows, label, bins, known, types), Misfits(misfit.sum(), dropped)
+
+
+def _shifted(values: Tensor) -> Tensor:
+    """What each row should predict: ``values[:, 1:]``, and -100 for the last row; ``[B * S]``."""
+    last = values.new_full((values.shape[0], 1), NOT_SUPERVISED)
+    return torch.cat([values[:, 1:], last], dim=1)[:, : values.shape[1]].reshape(-1)
+
+
+def _types(
+    token_types: Any, shape: torch.Size, supervised: Tensor, bins: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """Types that can be used (else all are unknown), and how many batches of them cannot: 0 or 1.
+
+    On a device nobody knows yet which it is, so the answer multiplies instead of deciding.
+    """
+    dropped = torch.zeros((), dtype=torch.int64, device=bins.device)
+    if token_types is None:
+        return None, dropped
+    if not _are_integers(token_types) or token_types.shape != shape:
+        return None, dropped + 1
+    types = _shifted(token_types.detach().to(bins.device, torch.int64, non_blocking=True))
+    known = (types == IGNORE) | (types == DESC) | (types == COORD) | (types == FORMAT)
+    typed_coord = supervised & (types == COORD)
+    elsewhere = typed_coord & (bins < 0)
+    wrong = (supervised & ~known).any() | (elsewhere.sum() > SHIFTED_ABOVE * typed_coord.sum())
+    return torch.where(wrong, 0, types), dropped + wrong
+
+
+def _are_integers(values: Any) -> bool:
+    if not isinstance(values, Tensor) or values.dtype is torch.bool:
+        return False
+    return not (values.dtype.is_floating_point or values.dtype.is_complex)
+
+
+def _refuse_shapes(logits: Any, labels: Any) -> None:
+    if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
+        raise _unusable("logits", logits, "must be a floating-point tensor [B, S, V]")
+    if logits.dim() != 3 or not logits.shape[-1]:
+        raise _unusable("logits", tuple(logits.shape), "must have the shape [B, S, V], V > 0")
+    if not _are_integers(labels):
+        raise _unusable("labels", labels, "must be a tensor of integers [B, S]")
+    if labels.shape != logits.shape[:2]:
+        found = tuple(labels.shape)
+        raise _unusable("labels", found, f"must have the shape {tuple(logits.shape[:2])}")
+
+
+def _unusable(argument: str, value: object, why: str) -> ObservationError:
+    shown = str(value) if isinstance(value, tuple) else value
+    return ObservationError("LogitsReducer", argument, shown, why)

@@ -1,0 +1,198 @@
+"""One forward's logits, labels and token types become every Stage-1 metric, in one read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..catalogue import CATALOGUE
+from ..catalogue.coord_diag import Forward
+from ..catalogue.health import Health
+from ..catalogue.progress import Packing
+from ..contract.errors import DeclarationError
+from ..window import Window
+from .coord_distribution import SoftTarget
+from .coord_vocabulary import CoordVocabulary
+from .keys import CoordWeights, Rows
+from .positions import positions_of
+from .rowstats import Request, row_statistics
+
+__all__ = ["Backend", "LogitsReducer"]
+
+
+class Backend(NamedTuple):
+    """What computes the row statistics, and why it was chosen."""
+
+    name: str
+    why: str
+
+
+class LogitsReducer:
+    """Logits to metrics, on their device, without a copy of the logits and without a host sync.
+
+    Args:
+        coord_token_ids: the token id of each coordinate bin, in order; K of them.
+        enabled: whether the coordinate term is in the loss (metrics_and_losses.md:373). False, the
+            pure cross-entropy ablation, drops ``base_ce/*`` and ``stage1/*``.
+        temperature: T > 0 of the ``coord_diag`` terms and the ``coord_monitor`` masses; all else
+            is at temperature 1.
+        target_sigma: σ > 0 of the Gaussian soft target, in bins.
+        target_truncate: the greatest distance from the target bin, in bins, at which the soft
+            target is not zero; None keeps all bins.
+        soft_ce_weight, w1_weight, ce_weight, gate_weight: of ``coord_diag/loss``. The raw terms
+            appear whatever their weights.
+        log_top5: whether to log ``token_acc_top5`` and the ``*_token_acc_top5``.
+        coord_monitor_mass: whether to log ``coord_monitor/coord_vocab_mass_*``.
+        coord_monitor_mass_max_tokens: at most so many supervised tokens of a micro-batch, equally
+            far apart, are read for those masses; 0 reads all.
+        backend: ``"auto"`` or ``"torch"``; ``.backend`` says what was chosen and why.
+
+    Raises:
+        DeclarationError: an argument cannot be right; it says which and why.
+
+    >>> import torch
+    >>> reducer = LogitsReducer(coord_token_ids=[2, 3, 4])
+    >>> logits = torch.zeros(1, 3, 5)
+    >>> logits[0, 0, 1] = logits[0, 1, 3] = 9.0
+    >>> metrics = reducer.compute(logits, labels=torch.tensor([[0, 1, 3]]))
+    >>> metrics["token_acc"], metrics["token_count"], metrics["coord_diag/coord_tokens"]
+    (1.0, 2, 1)
+    """
+
+    def __init__(
+        self,
+        coord_token_ids: Iterable[int] | Tensor,
+        enabled: bool = True,
+        temperature: float = 1.0,
+        target_sigma: float = 2.0,
+        target_truncate: float | None = None,
+        soft_ce_weight: float = 1.0,
+        w1_weight: float = 1.0,
+        ce_weight: float = 0.0,
+        gate_weight: float = 1.0,
+        log_top5: bool = True,
+        coord_monitor_mass: bool = True,
+        coord_monitor_mass_max_tokens: int = 0,
+        backend: str = "auto",
+    ) -> None:
+        _refuse("temperature", temperature, temperature > 0, "above 0")
+        _refuse("target_sigma", target_sigma, target_sigma > 0, "above 0")
+        if target_truncate is not None:
+            _refuse("target_truncate", target_truncate, target_truncate >= 0, "None, 0 or more")
+        weights = (soft_ce_weight, w1_weight, ce_weight, gate_weight)
+        for name, weight in zip(("soft_ce", "w1", "ce", "gate"), weights, strict=True):
+            _refuse(f"{name}_weight", weight, weight >= 0, "0 or more")
+        most = coord_monitor_mass_max_tokens
+        _refuse("coord_monitor_mass_max_tokens", most, most >= 0, "0 or more")
+        self.vocabulary = CoordVocabulary(coord_token_ids)
+        self.temperature = float(temperature)
+        self.weights = CoordWeights(bool(enabled), *weights)
+        self.log_top5 = log_top5
+        self.coord_monitor_mass = coord_monitor_mass
+        self.coord_monitor_mass_max_tokens = int(most)
+        self.backend = _backend(backend)
+        self._soft_target = SoftTarget(len(self.vocabulary), target_sigma, target_truncate)
+
+    def observe(
+        self,
+        window: Window,
+        logits: Tensor,
+        labels: Tensor,
+        token_types: Tensor | None = None,
+        num_samples: float | Tensor | None = None,
+        provenance: str | None = None,
+    ) -> None:
+        """Fold one micro-batch into a window.
+
+        Args:
+            window: where the sufficient statistics go, as float64 scalars on the logits' device.
+            logits: ``[B, S, V]``, float32, bfloat16, float16 or float64, any strides, unshifted.
+            labels: integers ``[B, S]``; ``labels[:, 1:] != -100`` are supervised, the logits one
+                position earlier predict them (metrics_and_losses.md:465).
+            token_types: IGNORE -1, DESC 1, COORD 2 or FORMAT 3, integers ``[B, S]``, shifted like
+                the labels. Without them, or where they do not fit, no key is split by type.
+            num_samples: original samples in the packs (metrics_and_losses.md:531); None means B.
+            provenance: A1, A2 or B; then only ``coord_diag/<provenance>/*`` is observed.
+
+        Raises:
+            ObservationError: logits or labels have a shape or a dtype that cannot be read.
+            DeclarationError: a coordinate id lies outside the vocabulary of the logits.
+
+        The inputs, their gradients and the random generators are left as they are.
+
+        >>> import torch
+        >>> window = Window(CATALOGUE, group="local")
+        >>> reducer = LogitsReducer(coord_token_ids=[0, 1])
+        >>> reducer.observe(window, torch.zeros(2, 4, 6), torch.ones(2, 4, dtype=torch.long))
+        >>> window.close(mode="train", global_step=1).metrics["coord_diag/coord_vocab_mass"]
+        0.3333333333333333
+        """
+        forward = None if provenance is None else Forward(provenance)
+        positions, misfits = positions_of(logits, labels, token_types, self.vocabulary)
+        wanted = positions.supervised if forward is None else positions.is_coord
+        positions = positions.only(wanted)
+        request = Request(
+            self.vocabulary,
+            self._soft_target,
+            self.temperature,
+            top5=self.log_top5 and forward is None,
+            entropy=positions.types is not None and forward is None,
+        )
+        statistics = row_statistics(logits.detach(), positions, request)
+        rows = Rows(window, positions, statistics)
+        window.observe(Health.nonfinite_rows_total, rows.lost)
+        window.observe(Health.labels_out_of_range_total, misfits.labels)
+        if forward is not None:
+            rows.observe_forward(forward)
+            return
+        window.observe(Health.token_types_dropped_total, misfits.types)
+        window.observe(Packing.num_samples, len(labels) if num_samples is None else num_samples)
+        self._observe(rows, typed=positions.types is not None)
+
+    def _observe(self, rows: Rows, *, typed: bool) -> None:
+        rows.observe_tokens(top5=self.log_top5)
+        if typed:
+            rows.observe_types(top5=self.log_top5)
+        if self.weights.enabled:
+            rows.observe_base_ce()
+        rows.observe_coord_terms(self.weights)
+        rows.observe_monitor(mass=self.coord_monitor_mass, most=self.coord_monitor_mass_max_tokens)
+
+    def compute(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        token_types: Tensor | None = None,
+        num_samples: float | Tensor | None = None,
+    ) -> dict[str, float]:
+        """The metrics of one batch, by their train names: for a test or a notebook.
+
+        Args and errors are those of ``observe``. A key that is not finite is NaN or infinite here.
+
+        >>> import torch
+        >>> reducer = LogitsReducer(coord_token_ids=[0, 1])
+        >>> reducer.compute(torch.zeros(1, 2, 4), torch.tensor([[-100, 3]]))["base_ce/loss"]
+        1.3862943611198906
+        """
+        window = Window(CATALOGUE, group="local")
+        self.observe(window, logits, labels, token_types, num_samples)
+        payload = window.close(mode="train", global_step=0)
+        found = {**payload.metrics, **{k: float(v) for k, v in payload.nonfinite.items()}}
+        # Among several ranks the window spells what is this rank's own local/<key>.
+        return {key.removeprefix("local/"): value for key, value in found.items()}
+
+
+def _refuse(name: str, value: float, holds: bool, must_be: str) -> None:
+    if not (holds and math.isfinite(value)):
+        raise DeclarationError(f"{name} must be {must_be} and finite; got {value!r}")
+
+
+def _backend(asked: str) -> Backend:
+    if asked == "auto":
+        return Backend("torch", "the only backend of this build: plain torch, on any device")
+    if asked == "torch":
+        return Backend("torch", "asked for")
+    raise DeclarationError(f"backend {asked!r} is unknown; there are 'auto' and 'torch'")
