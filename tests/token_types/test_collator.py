@@ -5,9 +5,12 @@ import pickle
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from coordexp_metrics.catalogue.vocabulary import PAYLOAD
@@ -71,6 +74,20 @@ def test_a_padded_batch_has_types_of_the_shape_of_its_labels(qwen, samples, base
 def test_however_samples_are_packed_each_id_has_the_same_type(qwen, samples, base, order):
     expected = typed_ids(batch_of(qwen, collators.padded, samples))
     assert typed_ids(batch_of(qwen, base, samples[order])) == expected
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.permutations(range(4)), st.sets(st.integers(1, 3)), st.booleans())
+def test_in_any_packing_order_each_id_has_the_same_type(qwen, samples, order, cuts, rows):
+    ends = [0, *sorted(cuts), 4]
+    lists = [[samples[i] for i in order[start:stop]] for start, stop in pairwise(ends)]
+    if rows:
+        batches = [batch_of(qwen, collators.packs, lists)]
+    else:
+        batches = [batch_of(qwen, collators.padding_free, items) for items in lists]
+    found = sorted(pair for batch in batches for pair in typed_ids(batch))
+    assert found == typed_ids(batch_of(qwen, collators.padded, samples))
+    assert sum(batch["pack_num_samples"] for batch in batches) == 4
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
