@@ -12,6 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
+from transformers import (
+    DataCollatorForSeq2Seq,
+    DataCollatorWithFlattening,
+    PreTrainedTokenizerFast,
+)
 
 from coordexp_metrics.catalogue.vocabulary import PAYLOAD
 from coordexp_metrics.contract.catalogue import Catalogue
@@ -96,6 +101,16 @@ def test_packs_as_lists_of_samples(qwen, samples, cut):
     assert typed_ids(batch) == typed_ids(batch_of(qwen, collators.padded, samples))
     assert batch["token_types"].shape == (2, batch["labels"].shape[1])
     assert batch["pack_num_samples"] == 4
+
+
+def test_collators_of_hugging_face(qwen, samples):
+    fast = PreTrainedTokenizerFast(tokenizer_object=qwen, pad_token="<|endoftext|>")  # noqa: S106
+    expected = typed_ids(batch_of(qwen, collators.padded, samples))
+    padding = DataCollatorForSeq2Seq(fast, pad_to_multiple_of=64)
+    for base in (DataCollatorWithFlattening(), padding):
+        batch = batch_of(fast, base, samples)
+        assert typed_ids(batch) == expected
+        assert batch["token_types"].shape == batch["labels"].shape
 
 
 def test_an_oversized_sample_alone_in_its_pack(qwen):
