@@ -1,7 +1,10 @@
 """The ``types`` verb shows a sample by the type of its tokens, and steers no terminal."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -36,8 +39,8 @@ TEXT = write_coordjson(PAYLOAD).text
 PIXELS = {
     "coord_mode": "pixel",
     "width": 1000,
-    "height": 1000,
-    "gt": [{"index": 0, "desc": "red dog", "bbox_2d": [1, 20, 300, 999]}],
+    "height": 2000,
+    "gt": [{"index": 0, "desc": "red dog", "bbox_2d": [1, 40, 300, 1998]}],
 }
 
 
@@ -73,9 +76,23 @@ def test_in_colour_each_token_is_painted(show):
     assert re.sub("\x1b\\[[0-9;]*m", "", done.stdout).startswith('{"objects"')
 
 
-def test_no_color_is_respected_and_a_pipe_is_never_painted(show, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
+def test_a_pipe_is_never_painted(show):
     assert "\x1b" not in show(PAYLOAD).stdout
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_terminal_is_painted_unless_no_color_is_set(vocabulary, tmp_path, no_color):
+    file = tmp_path / "sample.json"
+    file.write_text(json.dumps(PAYLOAD))
+    ours, theirs = os.openpty()
+    verb = [sys.executable, "-m", "coordexp_metrics.cli", "types", str(file)]
+    environment = {**os.environ, "NO_COLOR": no_color}
+    subprocess.run(
+        [*verb, "--tokenizer", str(vocabulary)], stdout=theirs, env=environment, check=True
+    )
+    os.close(theirs)
+    assert (b"\x1b[" in os.read(ours, 4000)) is not bool(no_color)
+    os.close(ours)
 
 
 def test_data_steers_no_terminal(show):
