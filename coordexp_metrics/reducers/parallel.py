@@ -21,7 +21,7 @@ from . import hosts
 __all__ = ["UNSPLIT", "in_threads", "widest"]
 
 UNSPLIT = 32_767
-CACHED = 80_000
+CACHED = 640_000
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

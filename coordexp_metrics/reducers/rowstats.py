@@ -16,7 +16,7 @@ from . import hosts
 from .blocks import BLOCK, Reading, rows_at_once
 from .coord_distribution import BinStatistics, SoftTarget, bin_statistics
 from .coord_vocabulary import CoordVocabulary
-from .parallel import UNSPLIT, in_threads
+from .parallel import in_threads
 from .positions import Positions, members
 from .rank import TOP, among_the_first
 from .sweep import Sweep, sweep
@@ -24,6 +24,9 @@ from .sweep import Sweep, sweep
 __all__ = ["Request", "RowStatistics", "row_statistics"]
 
 NO_POWER = -800.0
+# Elements of an operation over rows: many, so that threads seldom meet in the interpreter between
+# two of them, and few enough for a cache.
+BATCH = 9 << 14
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def _of_matrix(matrix: Tensor, positions: Positions, request: Request) -> list[R
     """The rows of one matrix ``[N, V]``, in batches of which each fits a cache."""
     bins, count = len(request.vocabulary), max(len(positions.rows), 1)
     if hosts.on_host(matrix.device):
-        at_once = max(1, UNSPLIT // max(bins, TOP * BLOCK))
+        at_most = max(1, BATCH // max(bins, TOP * BLOCK))
+        at_once = -(-count // (2 * -(-count // (2 * at_most))))  # an even number, of one size
         batches = [(matrix, positions[i : i + at_once]) for i in range(0, count, at_once)]
     else:
         at_once = rows_at_once(max(matrix.shape[1], bins), matrix.device)
