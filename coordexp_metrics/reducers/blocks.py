@@ -86,6 +86,8 @@ def _read(logits: Tensor, rows: Tensor, reading: Reading, *, guarded: bool) -> B
     size, device = logits.shape[1], logits.device
     precision = torch.float64 if logits.dtype is torch.float64 else torch.float32
     at_once = min(rows_at_once(size, device), len(rows))
+    if hosts.on_host(device):  # scratch stays a small part of what is read, however few rows it is
+        at_once = max(1, min(at_once, len(rows) // 16))
     width = _tile_blocks(size, device) * BLOCK
     scratch = _Scratch(at_once, size, precision, device)
     parts: list[list[Tensor]] = []

@@ -10,6 +10,7 @@ import atexit
 import logging
 import sys
 import time
+import weakref
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -75,11 +76,18 @@ class GlooRanks(Ranks):
             self._store = dist.PrefixStore(  # type: ignore[attr-defined]
                 f"coordexp_metrics/{made}", self._store
             )
-            self._group: Any = dist.ProcessGroupGloo(
+            group = dist.ProcessGroupGloo(
                 self._store, self.rank, self.world_size, SURRENDER * self._timeout
             )
         except RuntimeError as error:
             raise self._alone(error) from error
+        # Its threads end while the interpreter still runs: at exit the process would be aborted.
+        self._held: list[Any] = [group]
+        weakref.finalize(self, self._held.clear)
+
+    @property
+    def _group(self) -> Any:
+        return self._held[0] if self._held else None
 
     def _alone(self, error: RuntimeError) -> RankError:
         return RankError(
@@ -113,7 +121,7 @@ class GlooRanks(Ranks):
         usual = Counter(found).most_common(1)[0][0]
         for rank, row in enumerate(found):
             if row != usual:
-                self._group = None
+                self._held.clear()
                 raise RankError(
                     f"rank {rank} has {_words(row)}, the others have {_words(usual)}; "
                     "start all ranks with the same package and catalogue",
@@ -160,7 +168,7 @@ class GlooRanks(Ranks):
 
         Letting go of the group closes its connections, so that the others learn of it at once.
         """
-        held, self._group = [self._group], None
+        held, self._held = self._held, []
         announcer = Thread(target=self._announce, args=(why,), daemon=True)
         try:
             # An operation that still runs holds up whoever lets go of its group, so a thread does.
