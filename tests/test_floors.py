@@ -14,6 +14,7 @@ FLOORS = {
     "generate": 2,
     "window": 2,
     "token_types": 2,
+    "rollouts": 2,
     "reducers": 3,
     "sinks": 4,
     "emission": 4,
@@ -24,7 +25,7 @@ FLOORS = {
     "cli": 6,
 }
 HEAVY = ("torch", "numpy", "pydantic", "wandb", "tensorboard", "transformers", "typer", "rich")
-NO_TORCH = ("contract", "catalogue", "generate", "audit")
+NO_TORCH = ("contract", "catalogue", "generate", "rollouts", "audit")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
