@@ -1,9 +1,10 @@
 """The detector is a language model with an image for its prompt.
 
 Convolutions turn the canvas into 16 prefix tokens that see one another; the text after them sees
-the prefix and its own past. Coordinates are embedded and predicted through one smooth basis over
-the bins, so that what is learned about a bin is learned about its neighbours: that is what makes a
-thousand bins learnable within a few hundred steps.
+the prefix and its own past. In a row that holds several answers, each sees its own image alone.
+Coordinates are embedded and predicted through one smooth basis over the bins, so that what is
+learned about a bin is learned about its neighbours: that is what makes a thousand bins learnable
+within a few hundred steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention
 
-from coordexp_metrics.demo.coordjson import END, FIRST_COORD, IDS, START
+from coordexp_metrics.demo.coordjson import END, FIRST_COORD, IDS, START, Batch
 from coordexp_metrics.demo.scenes import BINS, CANVAS
 
 GRID = CANVAS // 16
@@ -22,7 +23,7 @@ LONGEST = 48
 
 
 class Detector(nn.Module):
-    """Logits `[B, S, V]` for the images `[B, 64, 64]` and the ids `[B, S]` of a batch."""
+    """Logits `[B, S, V]` for the images `[N, 64, 64]` and the rows of ids `[B, S]` of a batch."""
 
     def __init__(
         self, width: int = 96, heads: int = 4, depth: int = 2, harmonics: int = 64
@@ -35,11 +36,12 @@ class Detector(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = VocabularyRows(width, harmonics, 0.05)
 
-    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
-        seen = self.eyes(images)
-        text = embedding(ids, self.embedding()) + self.position[: ids.shape[1]]
+    def forward(self, batch: Batch) -> Tensor:
+        rows = len(batch.ids)
+        seen = self.eyes(batch.images).unflatten(0, (rows, -1)).flatten(1, 2)
+        text = embedding(batch.ids, self.embedding()) + self.position[batch.positions]
         stream: Tensor = torch.cat([seen, text], dim=1)
-        mask = prefix_causal(seen.shape[1], ids.shape[1])
+        mask = prefix_causal(batch.num_samples // rows, batch.segments)
         for block in self.blocks:
             stream = block(stream, mask)
         return linear(self.norm(stream[:, seen.shape[1] :]), self.head())
@@ -49,7 +51,7 @@ class Detector(nn.Module):
         """Greedy decoding, until every answer has ended or there is no room left."""
         ids = torch.full((len(images), 1), IDS[START])
         while ids.shape[1] < LONGEST and not (ids == IDS[END]).any(dim=1).all():
-            likeliest = self(images, ids)[:, -1:].argmax(dim=-1)
+            likeliest = self(Batch.prompted(images, ids))[:, -1:].argmax(dim=-1)
             ids = torch.cat([ids, likeliest], dim=1)
         return ids[:, 1:].tolist()
 
@@ -122,8 +124,12 @@ def fourier_basis(harmonics: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=1) / wave.sqrt().repeat(2)
 
 
-def prefix_causal(prefix: int, length: int) -> Tensor:
-    """True where a query may look: everybody at the prefix, text also at its own past."""
-    mask = torch.ones(prefix + length, prefix + length, dtype=torch.bool).tril()
-    mask[:, :prefix] = True
-    return mask
+def prefix_causal(images: int, segments: Tensor) -> Tensor:
+    """True where a query may look, ``[B, 1, T, T]``: at its own image, and text at its own past."""
+    rows, length = segments.shape
+    prefix = images * GRID**2
+    causal = torch.ones(prefix + length, prefix + length, dtype=torch.bool).tril()
+    causal[:, :prefix] = True
+    image = torch.arange(images).repeat_interleave(GRID**2).expand(rows, -1)
+    owner = torch.cat([image, segments], dim=1)
+    return (causal & (owner.unsqueeze(2) == owner.unsqueeze(1))).unsqueeze(1)

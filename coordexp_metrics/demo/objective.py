@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
-from coordexp_metrics.demo.coordjson import FIRST_COORD, UNSUPERVISED, Batch
+from coordexp_metrics.demo.coordjson import FIRST_COORD, Batch
 from coordexp_metrics.demo.scenes import BINS
+from coordexp_metrics.token_types.codes import UNSUPERVISED
 
 SIGMA = 2.0
 WEIGHTS = {"soft_ce_weight": 0.1, "w1_weight": 1.0, "ce_weight": 0.0, "gate_weight": 1.0}

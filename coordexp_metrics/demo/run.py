@@ -34,7 +34,7 @@ from coordexp_metrics.sinks import JsonlSink, TensorBoardSink, WandbSink
 from coordexp_metrics.sinks.base import Sink
 from coordexp_metrics.window import Window
 
-MICRO_BATCHES, SCENES = 2, 16
+MICRO_BATCHES, SCENES, PACK = 2, 16, 4
 PEAK_LEARNING_RATE, WARM_UP = 1.5e-3, 20
 
 PIPELINE = PipelineIdentity(
@@ -42,11 +42,16 @@ PIPELINE = PipelineIdentity(
     diagnostics=("token_types", "coord_monitor"),
 )
 
-Answerer = Callable[[Tensor, Tensor], Tensor]
+Answerer = Callable[[Batch], Tensor]
 
 
 def main(
-    out: Path, steps: int = 300, seed: int = 0, wandb: bool = True, evaluate_every: int = 50
+    out: Path,
+    steps: int = 300,
+    seed: int = 0,
+    wandb: bool = True,
+    evaluate_every: int = 50,
+    packed: bool = False,
 ) -> int:
     """Train, log to `out`, report, and validate what was logged; 0 if the log is clean."""
     torch.set_num_threads(1)  # a step is small: threads that wait for one another cost more
@@ -59,9 +64,10 @@ def main(
         registry = stack.enter_context(
             MetricsRegistry(sinks, parameters=WEIGHTS, run={"seed": seed}, pipeline=PIPELINE)
         )
-        training = Training(registry, steps, seed)
+        training = Training(registry, steps, seed, per_row=PACK if packed else 1)
         evaluations = list(training.run(evaluate_every))
     say(f"trained {steps} steps in {time.monotonic() - began:.0f} s")
+    say(training.parity())
     return closing(out, training.detector, training.chance(), evaluations[0], evaluations[-1])
 
 
@@ -95,10 +101,14 @@ def logits_reducer() -> LogitsReducer:
 
 
 class Training:
-    """A detector, its optimizer, and one window that is closed after each step."""
+    """A detector, its optimizer, and one window that is closed after each step.
 
-    def __init__(self, registry: MetricsRegistry, steps: int, seed: int) -> None:
+    With ``per_row`` above 1, a row holds that many answers; no metric can tell.
+    """
+
+    def __init__(self, registry: MetricsRegistry, steps: int, seed: int, per_row: int = 1) -> None:
         torch.manual_seed(seed)
+        self.per_row = per_row
         self.registry, self.steps = registry, steps
         self.window = Window(CATALOGUE)
         self.reducer = logits_reducer()
@@ -106,8 +116,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.detector.parameters(), lr=PEAK_LEARNING_RATE)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate)
         self.digits, self.rng = Digits(held_out=False), np.random.default_rng(seed)
-        held_out = Digits(held_out=True).scenes(128, np.random.default_rng(seed))
-        self.held_out = [Batch.of(held_out[:64]), Batch.of(held_out[64:])]
+        self.held_out = Digits(held_out=True).scenes(128, np.random.default_rng(seed))
 
     def _learning_rate(self, step: int) -> float:
         return min((step + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * step / self.steps))
@@ -122,7 +131,8 @@ class Training:
 
     def step(self, global_step: int) -> Payload:
         """One optimizer step: its micro-batches fold into one window, and so into one payload."""
-        batches = [Batch.of(self.digits.scenes(SCENES, self.rng)) for _ in range(MICRO_BATCHES)]
+        micro_batches = [self.digits.scenes(SCENES, self.rng) for _ in range(MICRO_BATCHES)]
+        batches = [Batch.of(scenes, self.per_row) for scenes in micro_batches]
         for share in self.shares(self.detector, batches):
             share.backward()  # type: ignore[no-untyped-call]
         self.observe_step(global_step, batches)
@@ -135,15 +145,17 @@ class Training:
         """Each micro-batch's share of the objective; the window has seen it when it comes."""
         normaliser = Normaliser.of(batches)
         for batch in batches:
-            logits = answer(batch.images, batch.ids)
+            logits = answer(batch)
             share = normaliser.share(terms(Supervised.of(logits, batch)))
             self.window.observe("loss", share, 1 / len(batches))
-            self.reducer.observe(self.window, logits, batch.labels, batch.token_types)
+            self.reducer.observe(
+                self.window, logits, batch.labels, batch.token_types, batch.num_samples
+            )
             yield share
 
     def observe_step(self, global_step: int, batches: Sequence[Batch]) -> None:
         """What a trainer knows besides its logits; an epoch is a scene for every digit."""
-        scenes = sum(len(batch.ids) for batch in batches)
+        scenes = sum(batch.num_samples for batch in batches)
         norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), 1.0)
         self.window.observe("grad_norm", norm, 1)
         self.window.observe("learning_rate", self.schedule.get_last_lr()[0])
@@ -153,7 +165,7 @@ class Training:
 
     def evaluate(self, global_step: int) -> Payload:
         """The held-out scenes through the same statistics, emitted as an evaluation."""
-        payload = self.measure(self.detector.eval(), global_step)
+        payload = self.measure(self.detector.eval(), global_step, self.per_row)
         self.detector.train()
         self.registry.emit(payload)
         found = payload.metrics
@@ -164,11 +176,25 @@ class Training:
     def chance(self) -> Payload:
         """What an answer at random scores; measured the same way, emitted nowhere."""
         vocabulary = self.detector.head().shape[0]
-        return self.measure(lambda _, ids: 1e-3 * torch.randn(*ids.shape, vocabulary), 0)
+        return self.measure(lambda batch: 1e-3 * torch.randn(*batch.ids.shape, vocabulary), 0)
+
+    def parity(self) -> str:
+        """The held-out scenes padded and packed: one set of metrics, the same counts."""
+        detector = self.detector.eval()
+        padded, packed = (self.measure(detector, 0, rows).metrics for rows in (1, PACK))
+        counts = [key for key in padded if CATALOGUE[key].kind == "total"]
+        worst = max(abs(padded[key] - packed[key]) / abs(padded[key] or 1) for key in padded)
+        same = padded.keys() == packed.keys() and all(padded[k] == packed[k] for k in counts)
+        verdict = "the same" if same else "NOT the same"
+        return (
+            f"held-out scenes packed {PACK} a row: {len(packed)} metrics, counts {verdict}, "
+            f"values within {worst:.0e}"
+        )
 
     @torch.no_grad()
-    def measure(self, answer: Answerer, global_step: int) -> Payload:
-        """One window over all held-out batches."""
-        for _ in self.shares(answer, self.held_out):
+    def measure(self, answer: Answerer, global_step: int, per_row: int = 1) -> Payload:
+        """One window over all held-out scenes."""
+        halves = self.held_out[:64], self.held_out[64:]
+        for _ in self.shares(answer, [Batch.of(scenes, per_row) for scenes in halves]):
             pass
         return self.window.close(mode="eval", global_step=global_step)

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from ..contract.errors import ObservationError
+from ..token_types.codes import COORD, DESC, FORMAT, IGNORE, UNSUPERVISED
 from . import hosts
 from .coord_vocabulary import CoordVocabulary
 
 __all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of"]
 
-NOT_SUPERVISED = -100
-IGNORE, DESC, COORD, FORMAT = -1, 1, 2, 3
 SHIFTED_ABOVE = 0.1
 
 
@@ -110,7 +109,7 @@ def positions_of(
     vocabulary.refuse_beyond(logits.shape[-1])
     target = _shifted(labels.detach().to(logits.device, torch.int64, non_blocking=True))
     known = (target >= 0) & (target < logits.shape[-1])
-    misfit = ~known & (target != NOT_SUPERVISED)
+    misfit = ~known & (target != UNSUPERVISED)
     label = torch.where(known, target, 0)
     bins = torch.where(known, vocabulary.bins_of(label), -1)
     types, dropped = _types(token_types, labels.shape, known, bins)
@@ -120,7 +119,7 @@ def positions_of(
 
 def _shifted(values: Tensor) -> Tensor:
     """What each row should predict: ``values[:, 1:]``, and -100 for the last row; ``[B * S]``."""
-    last = values.new_full((values.shape[0], 1), NOT_SUPERVISED)
+    last = values.new_full((values.shape[0], 1), UNSUPERVISED)
     return torch.cat([values[:, 1:], last], dim=1)[:, : values.shape[1]].reshape(-1)
 
 

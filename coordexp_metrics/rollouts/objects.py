@@ -18,6 +18,7 @@ __all__ = [
     "ObjectMatch",
     "ParsedRollout",
     "normalize_box",
+    "pixel_bin",
 ]
 
 BINS = 1000
@@ -112,10 +113,17 @@ def normalize_box(pixels: Sequence[float], width: int, height: int) -> tuple[int
         raise ValueError(f"an image of {width} x {height} pixels has no norm1000 space")
     try:
         x1, y1, x2, y2 = pixels
-        return _bin(x1, width), _bin(y1, height), _bin(x2, width), _bin(y2, height)
+        sized = ((x1, width), (y1, height), (x2, width), (y2, height))
+        left, top, right, bottom = (pixel_bin(*edge) for edge in sized)
+        return left, top, right, bottom
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"a box is four finite numbers x1, y1, x2, y2, not {pixels!r}") from error
 
 
-def _bin(pixel: float, size: int) -> int:
+def pixel_bin(pixel: float, size: int) -> int:
+    """The bin of a pixel on an axis of ``size`` pixels.
+
+    >>> pixel_bin(50, 101)
+    500
+    """
     return min(max(round(pixel * (BINS - 1) / max(size - 1, 1)), 0), BINS - 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..contract.errors import ObservationError
+from ..rollouts.objects import BINS, pixel_bin
 
 __all__ = ["Sample", "read_sample"]
 
@@ -31,15 +33,15 @@ def read_sample(line: str) -> Sample:
 
     Args:
         line: an object with ``assistant_payload``, ``messages``, ``objects``, or ground truth
-            ``gt`` in pixels, which become thousandths of ``width`` and ``height``; or the answer
+            ``gt`` in pixels, which become bins of ``width`` and ``height``; or the answer
             itself, which is no JSON, because its coordinates are bare.
 
     Raises:
         ObservationError: there is none.
 
     >>> image = '"coord_mode": "pixel", "width": 10, "height": 20'
-    >>> read_sample(f'{{{image}, "gt": [{{"bbox_2d": [5, 5, 9, 20]}}]}}').payload
-    {'objects': [{'bbox_2d': [500, 250, 900, 999]}]}
+    >>> read_sample(f'{{{image}, "gt": [{{"bbox_2d": [3, 0, 9, 19]}}]}}').payload
+    {'objects': [{'bbox_2d': [333, 0, 999, 999]}]}
     """
     try:
         row = json.loads(line)
@@ -71,8 +73,8 @@ def _truth(row: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     sizes = (row.get("width"), row.get("height"))
     if row.get("coord_mode") != "pixel":
-        sizes = (1000, 1000)
-    if not all(isinstance(size, (int, float)) and size > 0 for size in sizes):
+        sizes = (BINS, BINS)
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise _unusable(row, "has pixels but no width and height")
     return {"objects": [_binned(thing, sizes) for thing in row["gt"] if isinstance(thing, dict)]}
 
@@ -87,10 +89,9 @@ def _binned(thing: Mapping[str, Any], sizes: tuple[Any, Any]) -> dict[str, Any]:
     return {key: value if key == "desc" else bins(value) for key, value in known.items()}
 
 
-def _bin(value: Any, size: float) -> Any:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return value
-    return round(min(max(1000 * value / size, 0), 999))
+def _bin(value: Any, size: int) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return pixel_bin(value, size) if number and math.isfinite(value) else value
 
 
 def _unusable(row: object, why: str) -> ObservationError:

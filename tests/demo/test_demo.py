@@ -9,22 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from coordexp_metrics import MetricsRegistry
+from coordexp_metrics import CATALOGUE, MetricsRegistry
 from coordexp_metrics.demo import run
-from coordexp_metrics.demo.coordjson import (
-    COORD,
-    FIRST_COORD,
-    IGNORE,
-    UNSUPERVISED,
-    WORDS,
-    Batch,
-    decode,
-    encode,
-    parse,
-)
+from coordexp_metrics.demo.coordjson import FIRST_COORD, WORDS, Batch, decode, encode, parse
+from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.objective import WEIGHTS
 from coordexp_metrics.demo.scenes import BINS, CANVAS, Digits, Scene
 from coordexp_metrics.sinks import MemorySink
+from coordexp_metrics.token_types.codes import COORD, IGNORE, UNSUPERVISED
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +73,10 @@ def test_an_answer_is_json_but_for_its_coordinates_and_reads_back() -> None:
         assert parse(text) == [(WORDS[digit], box) for digit, box in scene.objects]
 
 
-def trained(seed: int, steps: int = 12) -> MemorySink:
+def trained(seed: int, steps: int = 12, per_row: int = 1) -> MemorySink:
     sink = MemorySink()
     with MetricsRegistry([sink], on_violation="raise", parameters=WEIGHTS) as registry:
-        for _ in run.Training(registry, steps, seed).run(evaluate_every=steps):
+        for _ in run.Training(registry, steps, seed, per_row).run(evaluate_every=steps):
             pass
     return sink
 
@@ -95,6 +87,34 @@ def test_loss_falls_and_a_seed_repeats_every_number(monkeypatch: pytest.MonkeyPa
     losses = [record.metrics["loss"] for record in records if record.mode == "train"]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
     assert [r.metrics for r in trained(seed=3).records] == [r.metrics for r in records]
+
+
+def test_packed_training_logs_what_padded_training_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four answers a row: the same keys, the same counts, and the same training."""
+    monkeypatch.setattr(run, "SCENES", 8)
+    for padded, packed in zip(
+        trained(0, steps=3).records, trained(0, steps=3, per_row=4).records, strict=True
+    ):
+        assert padded.metrics.keys() == packed.metrics.keys()
+        assert packed.metrics == pytest.approx(padded.metrics, rel=2e-3, abs=2e-3)
+        for key in padded.metrics:
+            if CATALOGUE[key].kind == "total":
+                assert packed.metrics[key] == padded.metrics[key], key
+
+
+def test_a_packed_answer_sees_its_own_image_and_its_own_past() -> None:
+    """Another image, or other text, elsewhere in the row does not change an answer's logits."""
+    torch.manual_seed(0)
+    detector, asked = Detector().eval(), scenes(count=4)
+    alone = [detector(Batch.of([scene])) for scene in asked]
+    row = detector(Batch.of(asked, per_row=4))
+    assert row.shape[0] == 1
+    torch.testing.assert_close(row, torch.cat(alone, dim=1), rtol=1e-4, atol=1e-5)
+
+
+def test_scenes_that_do_not_fill_their_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 scenes do not fill rows of 2"):
+        Batch.of(scenes(count=3), per_row=2)
 
 
 def test_the_terms_of_a_step_add_up_to_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
+from coordexp_metrics.rollouts import normalize_box
 from coordexp_metrics.token_types import DESC, FORMAT, write_coordjson
 from coordexp_metrics.token_types.codes import UNSUPERVISED
 
@@ -60,21 +59,14 @@ def coordinate_ids(tokenizer):
 
 
 def real_payloads():
-    """The ground truth of real rollouts, in thousandths of the image."""
+    """The ground truth of real rollouts, in bins of the image."""
     for path in sorted(ROLLOUTS.glob("*.jsonl")):
         for line in path.read_text().splitlines():
             row = json.loads(line)
-            size = np.tile([row["width"], row["height"]], 2)
+            size = row["width"], row["height"]
             yield {
                 "objects": [
-                    {
-                        "desc": thing["desc"],
-                        "bbox_2d": np.clip(
-                            np.rint(1000 * np.array(thing["bbox_2d"]) / size), 0, 999
-                        )
-                        .astype(int)
-                        .tolist(),
-                    }
+                    {"desc": thing["desc"], "bbox_2d": normalize_box(thing["bbox_2d"], *size)}
                     for thing in row["gt"]
                 ]
             }

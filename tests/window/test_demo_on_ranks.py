@@ -1,6 +1,7 @@
-"""The demo's detector on four ranks with uneven packs logs what one process logs of all samples."""
+"""The demo's detector, packed on four ranks, logs what one process logs of the padded samples."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ SCENES = 16
 PACKS = [[[0, 1, 2], [3]], [[4]], [[5, 6, 7, 8, 9], [10, 11], [12]], [[13, 14, 15]]]
 
 
-def observed(window, packs):
-    """One step of the demo over ``packs`` of the same sixteen scenes, in float64."""
+def observed(window, packs, packed):
+    """One step of the demo over ``packs`` of the same sixteen scenes, in float64.
+
+    Packed, the scenes of a pack share one row.
+    """
     import torch
 
     from coordexp_metrics.demo.coordjson import COORD_IDS, Batch
@@ -31,22 +35,22 @@ def observed(window, packs):
     reducer = LogitsReducer(COORD_IDS)
     normaliser = Normaliser.of([Batch.of([scene]) for scene in scenes])
     for pack in packs:
-        batch = Batch.of([scenes[index] for index in pack])
-        logits = detector(batch.images.double(), batch.ids)
+        batch = Batch.of([scenes[index] for index in pack], per_row=len(pack) if packed else 1)
+        logits = detector(replace(batch, images=batch.images.double()))
         share = normaliser.share(terms(Supervised.of(logits, batch)))
         window.observe("loss", share, len(pack) / SCENES)
         window.observe("train/samples_total", len(pack))
-        reducer.observe(window, logits, batch.labels, batch.token_types)
+        reducer.observe(window, logits, batch.labels, batch.token_types, batch.num_samples)
     torch.set_default_dtype(torch.float32)
     return window.close(mode="train", global_step=1).to_dict()
 
 
 def on_ranks(rank):
-    return observed(Window(CATALOGUE, timeout=50), PACKS[rank])
+    return observed(Window(CATALOGUE, timeout=50), PACKS[rank], packed=True)
 
 
 def alone(rank):
-    return observed(Window(CATALOGUE, group="local"), [range(SCENES)])
+    return observed(Window(CATALOGUE, group="local"), [range(SCENES)], packed=False)
 
 
 def test_four_ranks_log_what_one_process_logs():
@@ -71,4 +75,4 @@ def test_a_mean_of_the_packs_would_be_another_number():
 
 
 def one_pack(rank, pack):
-    return observed(Window(CATALOGUE), [pack])
+    return observed(Window(CATALOGUE), [pack], packed=False)
