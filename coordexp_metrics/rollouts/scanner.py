@@ -87,10 +87,11 @@ def _closing(opens: list[int], sign: str, at: int, run: int) -> int | None:
         if len(opens) == 1 and run >= opens[0]:
             return at + opens[0]
         opens[-1] = max(opens[-1] - run, 0)
-    elif run >= len(opens) - 1:
-        return at + len(opens) - 1
-    else:
-        del opens[-run:]
+        return None
+    braces = len(opens) - 1
+    if run > braces or (run == braces and not opens[0]):
+        return at + braces
+    del opens[-run:]
     return None
 
 
