@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..contract.errors import ObservationError
+from ..contract.modules import ROLLOUT_ALIGNED, TWO_CHANNEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TRUTH_TABLE", "LossMasks", "Span", "Supervision", "build_masks", "truth_table"]
 
-TWO_CHANNEL, ROLLOUT_ALIGNED = "stage2_two_channel", "stage2_rollout_aligned"
 DESC, COORD, FORMAT = 1, 2, 3
 
 
@@ -107,7 +107,7 @@ class LossMasks:
     Attributes:
         struct_ce, desc_ce: where token cross-entropy reads structure, and descriptions.
         coord: coordinate tokens under the terms of coord_reg.
-        geometry: coordinate tokens of boxes under the box terms.
+        geometry: coordinate tokens that the box terms may decode; they read boxes alone.
     """
 
     struct_ce: Booleans

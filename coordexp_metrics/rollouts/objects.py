@@ -55,7 +55,7 @@ class ParsedRollout:
         truncated: the text ends inside a record.
         invalid: there is no append-ready ``{"objects": [``; the rollout counts as empty.
         spans: the characters of the record of each of ``objects``, from and up to.
-        append_at: where records may be appended: after the last whole record, or after ``[``.
+        append_at: where a record may be appended: after the last whole one, or after ``[``.
     """
 
     objects: tuple[DetectedObject, ...] = ()

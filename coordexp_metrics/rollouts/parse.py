@@ -55,7 +55,7 @@ def parse_rollout(
     start = prefix_end(text, stop)
     if start is None:
         return ParsedRollout(invalid=True)
-    return _folded(start, _records(text, start, stop, field_order))
+    return _folded(text, start, _records(text, start, stop, field_order))
 
 
 def _records(
@@ -77,7 +77,9 @@ def _records(
         at = end
 
 
-def _folded(append_at: int, records: Iterator[tuple[int, int, Verdict | None]]) -> ParsedRollout:
+def _folded(
+    text: str, append_at: int, records: Iterator[tuple[int, int, Verdict | None]]
+) -> ParsedRollout:
     objects: list[DetectedObject] = []
     spans: list[tuple[int, int]] = []
     dropped: Counter[str] = Counter()
@@ -89,7 +91,7 @@ def _folded(append_at: int, records: Iterator[tuple[int, int, Verdict | None]]) 
         elif verdict is not None:
             dropped[verdict] += 1
         truncated = verdict is None
-        append_at = append_at if truncated else end
+        append_at = append_at if truncated or text[start] != "{" else end
     ambiguous = dropped.pop(AMBIGUOUS, 0)
     return ParsedRollout(
         objects=tuple(objects),
