@@ -1,7 +1,7 @@
 """What parsing a rollout costs, against json.loads of the same text with its coordinates quoted.
 
-json.loads is C and checks less; it is the yardstick, not the aim. A hostile text is measured by what
-ten times the text costs: 10 is linear.
+json.loads is C and checks less; it is the yardstick, not the aim. A hostile text is measured by
+what ten times the text costs: 10 is linear.
 """
 
 from __future__ import annotations
