@@ -67,6 +67,7 @@ def test_run_context_is_logged_beside_and_not_hashed(context):
     base = {"config": "a.yaml", "run_name": "a", "seed": 7}
     one, other = resolve_pipeline(base, TWO), resolve_pipeline({**base, **context}, TWO)
     assert one.checksum == other.checksum
+    assert one == other
     assert other.to_record()["run_context"] == {**base, **context}
     assert set(other.to_record()) == {
         "pipeline_checksum", "objective", "diagnostics", "extra", "run_context",

@@ -132,6 +132,7 @@ RECORDS = {
     f'{{"desc": "a", "bbox_2d": {BOX[:-1]}}}': "other",
     f'{{"desc": "a", "bbox_2d": {BOX}]}}': "other",
     f'{{"desc": "a", "bbox_2d": {BOX}': "other",
+    f'{{"desc": "a", "bbox_2d": {BOX}]': "other",
     "{,}": "other",
     '{"desc"}': "other",
     f'{{"desc": "a", "bbox_2d": {BOX}\u00a0}}': "other",
@@ -266,6 +267,19 @@ def test_nested_records_are_never_promoted():
     parsed = parse_rollout(text)
     assert parsed.objects == ()
     assert parsed.dropped_by_reason == {"missing_desc": 1, "wrong_arity": 1, "other": 1}
+
+
+@pytest.mark.parametrize("junk", ['"x}, ', '"a" "x}, ', "12 ", '"a"', "[1] "])
+def test_junk_before_a_record_ends_where_the_record_begins(junk):
+    parsed = parse_rollout(f"{OPEN}{junk}{GOOD}]}}")
+    assert parsed.objects == (GOOD_OBJECT,)
+    assert parsed.dropped_by_reason == {"other": 1}
+
+
+def test_a_quote_too_many_without_a_closing_brace_leaves_one_broken_record():
+    parsed = parse_rollout(f'{OPEN}{GOOD}, {{"desc": "a {{"desc": "b", "bbox_2d": {BOX}}}]}}')
+    assert parsed.objects == (GOOD_OBJECT,)
+    assert parsed.dropped_by_reason == {"other": 1}
 
 
 @pytest.mark.parametrize("tail", ["]}", " ] } ", ""])
