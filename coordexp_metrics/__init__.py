@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .contract.identity import pipeline_checksum as pipeline_checksum
     from .contract.metric import Metric as Metric
     from .contract.payload import Payload as Payload
+    from .contract.pipeline import resolve_pipeline as resolve_pipeline
     from .contract.record import Record as Record
     from .registry import EmitReport as EmitReport
     from .registry import MetricsRegistry as MetricsRegistry
@@ -57,6 +58,7 @@ _HOME = {
     "UnknownKeyError": "contract.errors",
     "pipeline_checksum": "contract.identity",
     "read": "audit.readers",
+    "resolve_pipeline": "contract.pipeline",
 }
 
 __all__ = sorted(_HOME)
