@@ -106,15 +106,14 @@ ALONE = (
     *(f"reason/{bucket}" for bucket in BUCKETS),
 )
 OBJECTS = ("gt_objects", "pred_objects", "matched")
-WITH = {
-    "dropped_invalid": "objects",
-    "dropped_ambiguous": "objects",
-    "excluded": "objects",
-    "fn_appended": "objects",
-    "prefix_coord_targets": "objects",
-    "desc_semantic": "desc",
-    "desc_sim": "desc",
+WITH_OBJECTS = {
+    "dropped_invalid",
+    "dropped_ambiguous",
+    "excluded",
+    "fn_appended",
+    "prefix_coord_targets",
 }
+OF_COMPARED = {"desc_semantic", "desc_sim"}  # what says nothing beside no compared pair
 
 
 class Judged(NamedTuple):
@@ -184,8 +183,7 @@ class Groups:
             wrong = wrong | facts.columns[name].wrong
             some = some | facts.columns[name].known
         whole = facts.known(*needed) & ~wrong
-        parent = judged.get(WITH.get(group, ""))
-        allowed = facts.all_of(True) if parent is None else parent.counted | ~_touched(parent)
+        allowed = _allowed(facts, group, judged)
         return Judged(whole & allowed, wrong, some & ~wrong & ~whole)
 
     def sentences(self, facts: Facts, index: int) -> Iterator[str]:
@@ -206,5 +204,11 @@ class Groups:
                     yield f"{rule.statement}, but {shown}"
 
 
-def _touched(judged: Judged) -> Any:
-    return judged.counted | judged.wrong | judged.missing
+def _allowed(facts: Facts, group: str, judged: dict[str, Judged]) -> Any:
+    """Where the facts that this group stands beside count, or where nothing is known of them."""
+    if group in OF_COMPARED:
+        return judged["desc"].counted if "desc" in judged else facts.all_of(False)
+    objects = judged.get("objects") if group in WITH_OBJECTS else None
+    if objects is None:
+        return facts.all_of(True)
+    return objects.counted | ~(objects.wrong | objects.missing)
