@@ -7,7 +7,7 @@ is no value, or two of them contradict each other, or one that the group needs i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .fact_columns import MODE, Facts
@@ -142,15 +142,10 @@ class Groups:
         members = {group: {*names} for group, names in self.needed.items()}
         members["objects"] |= {*OBJECTS}
         self._members = members
-        self._rules = [(rule, self._holders(rule)) for rule in RULES]
-
-    def _holders(self, rule: Rule) -> tuple[str, ...]:
-        """The groups that a broken rule leaves out: ``strict`` follows ``objects``."""
-        return (rule.group, "strict") if rule.group == "objects" else (rule.group,)
 
     def judge(self, facts: Facts) -> dict[str, Judged]:
         """Every group of which a fact was given, parents first."""
-        broken = self.broken(facts)
+        broken = self._broken(facts)
         judged: dict[str, Judged] = {}
         for group, needed in self.needed.items():
             given = [name for name in self._members[group] if name in facts.columns]
@@ -158,15 +153,28 @@ class Groups:
                 judged[group] = self._judge(facts, group, needed, given, broken, judged)
         return judged
 
-    def broken(self, facts: Facts) -> dict[str, Any]:
-        """By group, where one of its rules is broken."""
-        found: dict[str, Any] = {}
-        for rule, holders in self._rules:
+    def breaches(self, facts: Facts) -> list[tuple[Rule, Any]]:
+        """Every rule with where it is broken.
+
+        A fact whose own group contradicts itself is no ground to judge another group by.
+        """
+        found: list[tuple[Rule, Any]] = []
+        for rule in RULES:
             if all(name in facts.columns for name in rule.facts):
-                mask = facts.known(*rule.facts) & rule.broken(*map(facts.value, rule.facts))
-                for group in holders:
-                    found[group] = found[group] | mask if group in found else mask
+                where = facts.known(*rule.facts)
+                for before, mask in found:
+                    if before.group != rule.group and self._members[before.group] & {*rule.facts}:
+                        where = where & ~mask
+                found.append((rule, where & rule.broken(*map(facts.value, rule.facts))))
         return found
+
+    def _broken(self, facts: Facts) -> dict[str, Any]:
+        """By group, where one of its rules is broken; ``strict`` leaves with ``objects``."""
+        broken: dict[str, Any] = {}
+        for rule, mask in self.breaches(facts):
+            for group in (rule.group, "strict") if rule.group == "objects" else (rule.group,):
+                broken[group] = broken[group] | mask if group in broken else mask
+        return broken
 
     def _judge(
         self,
@@ -186,22 +194,18 @@ class Groups:
         allowed = _allowed(facts, group, judged)
         return Judged(whole & allowed, wrong, some & ~wrong & ~whole)
 
-    def sentences(self, facts: Facts, index: int) -> Iterator[str]:
-        """What is wrong with one sample, fact by fact; reads the columns."""
-        for name, column in facts.columns.items():
-            if column.wrong[index]:
-                yield f"{name} is no value of its kind"
-        for rule, _ in self._rules:
-            if all(
-                name in facts.columns and facts.columns[name].known[index] for name in rule.facts
-            ):
-                values = [facts.value(name)[index] for name in rule.facts]
-                if rule.broken(*values):
-                    shown = ", ".join(
-                        f"{name} = {float(value):g}"
-                        for name, value in zip(rule.facts, values, strict=True)
-                    )
-                    yield f"{rule.statement}, but {shown}"
+    def sentences(self, facts: Facts, breaches: Iterable[tuple[Rule, Any]], at: int) -> str:
+        """What is wrong with the sample ``at``, fact by fact; reads the columns."""
+        said = [
+            f"{name} is no value of its kind"
+            for name, column in facts.columns.items()
+            if column.wrong[at]
+        ]
+        for rule, mask in breaches:
+            if mask[at]:
+                shown = (f"{name} = {float(facts.value(name)[at]):g}" for name in rule.facts)
+                said.append(f"{rule.statement}, but {', '.join(shown)}")
+        return "; ".join(said)
 
 
 def _allowed(facts: Facts, group: str, judged: dict[str, Judged]) -> Any:

@@ -86,17 +86,21 @@ class Ledger:
 
     def _name(self, facts: Facts, masks: list[Any]) -> None:
         """Name the samples with something wrong; reads the masks."""
-        for index in range(facts.size) if any(map(_holds, masks)) else ():
+        if (len(self._examples) == EXAMPLES and not self._strict) or not any(map(_holds, masks)):
+            return
+        breaches = self._groups.breaches(facts)
+        for index in range(facts.size):
             if any(mask[index] for mask in masks):
-                said = "; ".join(self._groups.sentences(facts, index))
+                said = self._groups.sentences(facts, breaches, index)
                 if self._strict:
                     raise ObservationError("RolloutReducer", f"samples[{index}]", None, said)
                 self._example(f"call {self._calls}, sample {index}: {said}")
+                if len(self._examples) == EXAMPLES:
+                    return
 
     def _example(self, text: str) -> None:
-        if len(self._examples) < EXAMPLES:
-            self._examples.append(text)
-            log.warning("facts of a rollout are left out: %s", text)
+        self._examples.append(text)
+        log.warning("facts of a rollout are left out: %s", text)
 
     def _remember(self, judged: Mapping[str, Judged]) -> None:
         """Keep the call and the sample of the first wrong facts of each group, on the device."""
