@@ -73,7 +73,7 @@ class RolloutReducer:
         for name, value in knobs.items():
             finite = value is None or (isinstance(value, (int, float)) and math.isfinite(value))
             _refuse(name, value, finite, "a finite number, or None")
-        self.knobs = {name: value for name, value in knobs.items() if value is not None}
+        self.knobs = {name: float(x) for name, x in knobs.items() if x is not None}
         self.do_sample = do_sample
         self.desc_monitor = desc_monitor
         self.variant = variant
