@@ -79,7 +79,8 @@ def list_column(name: str, values: Sequence[Any]) -> Column | None:
     kinds = set(map(type, values))
     if kinds <= {type(None)}:
         return None
-    if kinds == {int} and name != MODE and max(map(abs, values)) <= GREATEST:
+    plain = float if name in AMOUNTS else bool if name in FLAGS else int
+    if kinds == {plain} and name != MODE and (plain is float or max(map(abs, values)) <= GREATEST):
         return judged(np, name, np.array(values, np.float64), np.full(len(values), True))
     numbers = [number(name, value) for value in values]
     given = np.array([value is not None for value in values])
