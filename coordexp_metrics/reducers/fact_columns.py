@@ -105,7 +105,7 @@ def judged(xp: Any, name: str, values: Any, given: Any) -> Column:
     right = xp.isfinite(values)
     if name not in AMOUNTS:
         most = 1.0 if name in FLAGS or name == MODE else GREATEST
-        right = right & (values >= 0) & (values <= most) & (xp.floor(values) == values)
+        right = right & (values >= 0) & (values <= most)
     return Column(xp.where(given & right, values, 0.0), given & right, given & ~right)
 
 

@@ -15,6 +15,7 @@ from coordexp_metrics.reducers import RolloutReducer
 from coordexp_metrics.rollouts import RolloutFacts
 from coordexp_metrics.window import Window
 from tests.reducers.rollout_facts import (
+    BUCKETS,
     EVAL_KEYS,
     NAMES,
     Oracle,
@@ -275,3 +276,11 @@ def test_thousands_of_objects_and_thousands_of_samples():
     found = RolloutReducer().compute(samples)
     assert found["rollout/matched_for_supervision"] == 3000 * (10**9 - 1)
     assert found["rollout/fn_total"] == 3000
+
+
+def test_a_reason_that_has_no_column_is_zero_beside_one_that_has():
+    """Columns of reasons are a table: what is not in it did not happen."""
+    reducer = RolloutReducer(variant=TWO)
+    found = reducer.compute({"dropped_by_reason": {"missing_desc": [1, 2], "brand_new": [0, 4]}})
+    reasons = {k.rpartition("/")[2]: v for k, v in found.items() if "/reason/" in k}
+    assert reasons == dict.fromkeys(BUCKETS, 0) | {"missing_desc": 3, "other": 4}
