@@ -1,6 +1,7 @@
 """Floor 3: tensors become sufficient statistics, on their device, without a host sync.
 
-Naming a reducer imports torch; importing this package does not.
+``LogitsReducer`` imports torch when it is named; importing this package does not, nor do the
+reducers of facts.
 """
 
 from __future__ import annotations
@@ -10,17 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .coord_vocabulary import coord_token_ids_from
+    from .fact_ledger import RolloutReport
+    from .fact_reading import RolloutColumns
     from .positions import COORD, DESC, FORMAT, IGNORE
     from .reducer import LogitsReducer
+    from .rollouts import RolloutReducer
+    from .stage2 import CoordDiagnostics, ObjectiveAtoms, RolloutTimings, Stage2Telemetry
 
-__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "LogitsReducer", "coord_token_ids_from"]
+__all__ = [
+    "COORD",
+    "CoordDiagnostics",
+    "DESC",
+    "FORMAT",
+    "IGNORE",
+    "LogitsReducer",
+    "ObjectiveAtoms",
+    "RolloutColumns",
+    "RolloutReducer",
+    "RolloutReport",
+    "RolloutTimings",
+    "Stage2Telemetry",
+    "coord_token_ids_from",
+]
 
 _HOMES = {
     "COORD": "positions",
+    "CoordDiagnostics": "stage2",
     "DESC": "positions",
     "FORMAT": "positions",
     "IGNORE": "positions",
     "LogitsReducer": "reducer",
+    "ObjectiveAtoms": "stage2",
+    "RolloutColumns": "fact_reading",
+    "RolloutReducer": "rollouts",
+    "RolloutReport": "fact_ledger",
+    "RolloutTimings": "stage2",
+    "Stage2Telemetry": "stage2",
     "coord_token_ids_from": "coord_vocabulary",
 }
 

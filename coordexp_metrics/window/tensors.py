@@ -108,6 +108,8 @@ def fold(reduction: Reduction, a: Tensor, b: Tensor) -> Tensor:
     """The state of both observations: slot by slot, each under its own operation."""
     import torch
 
+    if reduction.adds:
+        return a + b
     operations: dict[Op, Callable[[Tensor, Tensor], Tensor]] = {
         Op.SUM: torch.add,
         Op.MIN: torch.minimum,
