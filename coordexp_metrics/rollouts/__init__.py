@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .facts import RolloutFacts
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .facts import RolloutFacts, rollout_facts
 from .objects import (
     DetectedObject,
     ImageObjects,
@@ -11,11 +14,36 @@ from .objects import (
     normalize_box,
 )
 
+if TYPE_CHECKING:
+    from .coco import mean_average_precision
+    from .match import match_objects
+
 __all__ = [
     "DetectedObject",
     "ImageObjects",
     "ObjectMatch",
     "ParsedRollout",
     "RolloutFacts",
+    "match_objects",
+    "mean_average_precision",
     "normalize_box",
+    "rollout_facts",
 ]
+
+_HOMES = {"match_objects": "match", "mean_average_precision": "coco"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs numpy, scipy and pycocotools is imported when it is asked for.
+
+    Raises:
+        MissingExtraError: they are not installed.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        from ..contract.errors import MissingExtraError
+
+        raise MissingExtraError("rollouts", name) from error
