@@ -81,6 +81,11 @@ class Generation(
     """What became of each generated sample: its tokens, and whether it parsed and matched."""
 
     _samples = total("samples rolled out", unit=ROLLOUT, modes=BOTH)
+    _samples_measured = total("rollouts whose generated tokens are known", unit=ROLLOUT)
+    _samples_parsed = total(
+        "rollouts known to end inside an object, or not", unit=ROLLOUT, modes=BOTH
+    )
+    _samples_judged = total("rollouts whose objects are known", unit=ROLLOUT, modes=BOTH)
     _samples_with_prediction = total(
         "rollouts with a valid predicted object", unit=ROLLOUT, modes=BOTH
     )
@@ -93,7 +98,7 @@ class Generation(
     )
     gen_new_tokens_mean = length_mean(
         "generated tokens of one rollout; near max_new_tokens where rollouts do not end",
-        formula=gen_new_tokens_total / _samples,
+        formula=gen_new_tokens_total / _samples_measured,
         source=reference(155),
     )
     gen_new_tokens_p90 = length_p90(
@@ -126,7 +131,7 @@ class Generation(
     parse_truncated_rate = rate(
         "share of rollouts that end inside an object",
         parse_truncated,
-        _samples,
+        _samples_parsed,
         better="lower",
         modes=BOTH,
         source=reference(182, 302),
@@ -134,7 +139,7 @@ class Generation(
     sample_valid_pred_rate = rate(
         "share of rollouts with at least one valid predicted object",
         _samples_with_prediction,
-        _samples,
+        _samples_judged,
         better="higher",
         modes=BOTH,
         source=reference(188, 304),
@@ -142,7 +147,7 @@ class Generation(
     sample_any_match_rate = rate(
         "share of rollouts with at least one supervised match",
         _samples_with_match,
-        _samples,
+        _samples_judged,
         better="higher",
         modes=BOTH,
         source=reference(190, 304),

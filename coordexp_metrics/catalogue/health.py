@@ -6,7 +6,7 @@ from functools import partial
 
 from ..contract.declare import total
 from ..contract.family import Family
-from ..contract.units import MICRO_STEP, SUPERVISED_TOKEN
+from ..contract.units import MICRO_STEP, ROLLOUT, SUPERVISED_TOKEN
 from .conditions import COUNTS_NONZERO
 from .vocabulary import KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
 
@@ -40,6 +40,16 @@ class Health(
     token_types_dropped_total = count(
         "micro-batches whose token types do not fit their labels",
         unit=MICRO_STEP,
+        absent_at_zero=True,
+    )
+    rollout_facts_wrong_total = count(
+        "groups of facts of one rollout that cannot be right, left out",
+        unit=ROLLOUT,
+        absent_at_zero=True,
+    )
+    rollout_facts_missing_total = count(
+        "rollouts left out of a group of facts because they know only some of them",
+        unit=ROLLOUT,
         absent_at_zero=True,
     )
     violations_total = count("broken laws, formulas and rules", unit=VIOLATION)

@@ -1,6 +1,6 @@
 """Floor 3: tensors become sufficient statistics, on their device, without a host sync.
 
-Naming a reducer imports torch; importing this package does not.
+Naming ``LogitsReducer`` imports torch; importing this package, or ``RolloutReducer``, does not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .coord_vocabulary import coord_token_ids_from
+    from .fact_ledger import RolloutReport
+    from .fact_reading import RolloutColumns
     from .positions import COORD, DESC, FORMAT, IGNORE
     from .reducer import LogitsReducer
+    from .rollouts import RolloutReducer
 
-__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "LogitsReducer", "coord_token_ids_from"]
+__all__ = [
+    "COORD",
+    "DESC",
+    "FORMAT",
+    "IGNORE",
+    "LogitsReducer",
+    "RolloutColumns",
+    "RolloutReducer",
+    "RolloutReport",
+    "coord_token_ids_from",
+]
 
 _HOMES = {
     "COORD": "positions",
@@ -21,6 +34,9 @@ _HOMES = {
     "FORMAT": "positions",
     "IGNORE": "positions",
     "LogitsReducer": "reducer",
+    "RolloutColumns": "fact_reading",
+    "RolloutReducer": "rollouts",
+    "RolloutReport": "fact_ledger",
     "coord_token_ids_from": "coord_vocabulary",
 }
 
