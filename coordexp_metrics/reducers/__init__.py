@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .coord_vocabulary import coord_token_ids_from
+    from .evaluation import RolloutEvaluation
     from .fact_ledger import RolloutReport
     from .fact_reading import RolloutColumns
     from .positions import COORD, DESC, FORMAT, IGNORE
@@ -23,6 +24,7 @@ __all__ = [
     "IGNORE",
     "LogitsReducer",
     "RolloutColumns",
+    "RolloutEvaluation",
     "RolloutReducer",
     "RolloutReport",
     "coord_token_ids_from",
@@ -35,6 +37,7 @@ _HOMES = {
     "IGNORE": "positions",
     "LogitsReducer": "reducer",
     "RolloutColumns": "fact_reading",
+    "RolloutEvaluation": "evaluation",
     "RolloutReducer": "rollouts",
     "RolloutReport": "fact_ledger",
     "coord_token_ids_from": "coord_vocabulary",

@@ -11,48 +11,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from coordexp_metrics.contract.errors import MissingExtraError
-from coordexp_metrics.rollouts import DetectedObject, ImageObjects, mean_average_precision
+from coordexp_metrics.rollouts import ImageObjects, mean_average_precision
 from tests.rollouts.by_pairs import corners
+from tests.rollouts.scenes import box, scenes, shifted
 
 BACKENDS = ["pycocotools", "faster-coco-eval"]
-NAMES = ["cat", "dog", "traffic light", "чашка"]
-
-
-def box(x1, y1, x2, y2, desc="cat", score=None):
-    return DetectedObject("bbox_2d", [x1, y1, x2, y2], desc, score)
-
-
-def thing(rng, score, polygons):
-    x, y = rng.randint(0, 900), rng.randint(0, 900)
-    w, h = rng.randint(1, 400), rng.randint(1, 400)
-    if rng.random() < polygons:
-        points = []
-        for _ in range(rng.randint(3, 7)):
-            points += [min(x + rng.randint(0, w), 999), min(y + rng.randint(0, h), 999)]
-        return DetectedObject("poly", points, rng.choice(NAMES), score)
-    return box(x, y, min(x + w, 999), min(y + h, 999), rng.choice(NAMES), score)
-
-
-def shifted(rng, one, score):
-    points = [min(max(c + rng.randint(-25, 25), 0), 999) for c in one.points]
-    if one.kind == "bbox_2d":
-        points = [min(points[0], points[2]), min(points[1], points[3]),
-                  max(points[0], points[2]), max(points[1], points[3])]  # fmt: skip
-    return DetectedObject(one.kind, points, one.desc, score)
-
-
-def scenes(seed, images=12, polygons=0.0, scored=True):
-    rng = random.Random(seed)
-    found = []
-    for image in range(images):
-        truths = [thing(rng, None, polygons) for _ in range(rng.randint(0, 6))]
-        near = [shifted(rng, one, None) for one in truths if rng.random() < 0.8]
-        predictions = near + [thing(rng, None, polygons) for _ in range(rng.randint(0, 4))]
-        scores = [round(rng.random(), 1) if scored else None for _ in predictions]
-        predictions = [DetectedObject(p.kind, p.points, p.desc, s)
-                       for p, s in zip(predictions, scores, strict=True)]  # fmt: skip
-        found.append(ImageObjects(image * 7 + 3, predictions, truths))
-    return found
 
 
 def own(images, iou_type, resolution=256):
