@@ -60,11 +60,18 @@ def pipeline_checksum(
 
 @dataclass(frozen=True)
 class PipelineIdentity:
-    """The resolved module lists of a run and the settings that change what they mean."""
+    """The resolved module lists of a run and the settings that change what they mean.
+
+    Attributes:
+        objective, diagnostics: the modules, in order; names or mappings.
+        extra: semantic settings, such as ``variant``.
+        context: config, run name and seed, which are logged beside the identity.
+    """
 
     objective: tuple[Any, ...]
     diagnostics: tuple[Any, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def to_data(self) -> dict[str, Any]:
         """The hashed part, as JSON data."""
@@ -79,3 +86,16 @@ class PipelineIdentity:
     def checksum(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(canonical_json(self.to_data())).hexdigest()
+
+    def to_record(self) -> dict[str, Any]:
+        """What a trainer logs at its start: checksum, module lists and, apart, the run context.
+
+        >>> PipelineIdentity(("token_ce",), context={"seed": 7}).to_record()["run_context"]
+        {'seed': 7}
+        """
+        context = {key: value for key, value in self.extra.items() if key in RUN_CONTEXT}
+        return {
+            "pipeline_checksum": self.checksum,
+            **self.to_data(),
+            "run_context": {**context, **self.context},
+        }

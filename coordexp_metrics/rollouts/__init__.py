@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .describe import DescriptionFacts, DescriptionMonitor, normalize_description
+from .embedding import SentenceTransformerEmbedder
 from .facts import RolloutFacts, rollout_facts
+from .masks import LossMasks, Span, build_masks
 from .objects import (
     DetectedObject,
     ImageObjects,
@@ -13,20 +16,34 @@ from .objects import (
     ParsedRollout,
     normalize_box,
 )
+from .parse import parse_rollout
+from .render import render_objects, render_rollout
+from .schedule import BresenhamSchedule
 
 if TYPE_CHECKING:
     from .coco import mean_average_precision
     from .match import match_objects
 
 __all__ = [
+    "BresenhamSchedule",
+    "DescriptionFacts",
+    "DescriptionMonitor",
     "DetectedObject",
     "ImageObjects",
+    "LossMasks",
     "ObjectMatch",
     "ParsedRollout",
     "RolloutFacts",
+    "SentenceTransformerEmbedder",
+    "Span",
+    "build_masks",
     "match_objects",
     "mean_average_precision",
     "normalize_box",
+    "normalize_description",
+    "parse_rollout",
+    "render_objects",
+    "render_rollout",
     "rollout_facts",
 ]
 

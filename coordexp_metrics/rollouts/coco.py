@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOBase
@@ -19,6 +18,7 @@ import numpy as np
 
 from ..contract.errors import MissingExtraError
 from .canvas import areas, boxes, draw, outline
+from .describe import normalize_description
 from .objects import DetectedObject, ImageObjects
 
 __all__ = ["Backend", "IouType", "mean_average_precision"]
@@ -97,7 +97,7 @@ def _backend(name: Backend) -> tuple[Callable[[], Any], Callable[..., Any]]:
 
 
 def _name(thing: DetectedObject) -> str:
-    return " ".join(unicodedata.normalize("NFKC", thing.desc).casefold().split())
+    return normalize_description(thing.desc)
 
 
 def _annotations(

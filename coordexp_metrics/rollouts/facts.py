@@ -7,9 +7,10 @@ stand for columns where a whole batch of rollouts comes as tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .describe import DescriptionFacts
 from .objects import ObjectMatch, ParsedRollout
 
 __all__ = ["RolloutFacts", "rollout_facts"]
@@ -74,13 +75,19 @@ class RolloutFacts:
 
 
 def rollout_facts(
-    parsed: ParsedRollout | None, match: ObjectMatch | None, *, excluded: int = 0, **known: Any
+    parsed: ParsedRollout | None,
+    match: ObjectMatch | None,
+    described: DescriptionFacts | None = None,
+    *,
+    excluded: int = 0,
+    **known: Any,
 ) -> RolloutFacts:
     """What parsing and matching found out about one sample, and what else is known of it.
 
     Args:
         parsed: what parsing made of the text; None where there was no text, only objects.
         match: its valid objects against ground truth; None where there is none to match with.
+        described: what comparing the descriptions of the pairs found; None where nobody does.
         excluded: how many of the pairs are not supervised (``metrics_and_losses.md:197``).
         known: any other fact by its name; it stands above what is found here.
 
@@ -117,4 +124,6 @@ def rollout_facts(
             "maskiou_sum": match.maskiou_sum,
             "maskiou_count": pairs,
         }
+    if described is not None:
+        found |= asdict(described)
     return RolloutFacts(**found | known)

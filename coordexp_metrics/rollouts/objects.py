@@ -54,6 +54,8 @@ class ParsedRollout:
         dropped_ambiguous: how many records were dropped because a key was repeated.
         truncated: the text ends inside a record.
         invalid: there is no append-ready ``{"objects": [``; the rollout counts as empty.
+        spans: the characters of the record of each of ``objects``, from and up to.
+        append_at: where records may be appended: after the last whole record, or after ``[``.
     """
 
     objects: tuple[DetectedObject, ...] = ()
@@ -62,6 +64,8 @@ class ParsedRollout:
     dropped_ambiguous: int = 0
     truncated: bool = False
     invalid: bool = False
+    spans: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    append_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

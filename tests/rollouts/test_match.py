@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordexp_metrics.rollouts import DetectedObject, match_objects, rollout_facts
+from coordexp_metrics.rollouts import (
+    DescriptionMonitor,
+    DetectedObject,
+    match_objects,
+    rollout_facts,
+)
 from coordexp_metrics.rollouts.canvas import areas, boxes, draw, nearest, outline, overlap
 from coordexp_metrics.rollouts.objects import ObjectMatch, ParsedRollout
 from tests.rollouts import by_pairs
@@ -249,6 +254,15 @@ def test_R101_a_fact_that_nobody_knows_is_none():
     facts = rollout_facts(None, match_objects([], []))
     assert facts.truncated is facts.dropped_invalid is facts.invalid_rollout is None
     assert rollout_facts(ParsedRollout(), None).gt_objects is None
+
+
+def test_R101_compared_descriptions_are_facts_too():
+    truths = [box(0, 0, 100, 100, "Cat"), box(200, 200, 300, 300, "dog")]
+    match = match_objects(truths, truths)
+    found = DescriptionMonitor().compare(truths[::-1], truths, match.pairs)
+    facts = rollout_facts(None, match, found, prompt_len=9)
+    assert (facts.desc_pairs, facts.desc_exact, facts.desc_semantic) == (2, 0, None)
+    assert (facts.matched, facts.prompt_len) == (2, 9)
 
 
 def test_R101_no_more_pairs_are_excluded_than_there_are():
