@@ -22,7 +22,7 @@ __all__ = ["picture"]
 
 LONG_SIDE, HEAD, EDGE = 1000.0, 78.0, 16.0
 LEAST_WIDTH = 620.0
-FONT, LETTER, LINE, LONGEST = 13, 7.2, 19.0, 34
+FONT, LETTER, LINE, LONGEST = 13, 6.8, 19.0, 34
 GREEN, AMBER, MAGENTA, INK = "#00764f", "#b45309", "#b5179e", "#1f2328"
 TYPES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".gif": "gif"}
 LEGEND = (
