@@ -11,6 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from pycocotools import mask
@@ -106,8 +107,8 @@ def main() -> None:
             check(predictions, truths, top_k)
             loop, ours = [], []
             for _ in range(REPEATS):
-                loop.append(timed(lambda k=top_k: by_pairs(predictions, truths, k)))
-                ours.append(timed(lambda k=top_k: match_objects(predictions, truths, GATE, k)))
+                loop.append(timed(partial(by_pairs, predictions, truths, top_k)))
+                ours.append(timed(partial(match_objects, predictions, truths, GATE, top_k)))
             slow, fast = statistics.median(loop), statistics.median(ours)
             print(
                 f"{OBJECTS} x {OBJECTS} {name}, top_k={top_k}: loop {slow:.0f} ms, "

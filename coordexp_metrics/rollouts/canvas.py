@@ -24,6 +24,7 @@ Integers: TypeAlias = NDArray[np.int64]
 Masks: TypeAlias = list[dict[str, Any]]
 
 ROWS = 1 << 20  # pairs ranked at a time
+DENSE = 32  # a pair that is asked for costs as much as so many that come with the whole matrix
 
 
 def outline(thing: DetectedObject) -> list[float] | None:
@@ -53,7 +54,7 @@ def draw(outlines: Iterable[Sequence[float] | None], resolution: int) -> Masks:
     """The masks of outlines, run-length encoded; that of None is empty."""
     found = list(outlines)
     drawable = [
-        (np.asarray(points, float) * (resolution - 1) / (BINS - 1)).tolist()
+        [point * (resolution - 1) / (BINS - 1) for point in points]
         for points in found
         if points is not None
     ]
@@ -77,7 +78,7 @@ def overlap(mine: Masks, theirs: Masks, candidates: Integers) -> Floats:
         theirs: masks of the same canvas, none of them a crowd.
         candidates: which of them to compare each mask with, ``[n, k]``.
     """
-    if candidates.shape[1] == len(theirs):
+    if len(theirs) <= DENSE * candidates.shape[1]:
         every: Floats = coco_mask.iou(mine, theirs, [0] * len(theirs))
         return np.take_along_axis(every, candidates, axis=1)
     crowd = [0] * candidates.shape[1]
@@ -101,35 +102,35 @@ def boxes(outlines: Iterable[Sequence[float] | None]) -> Floats:
 
 
 def nearest(mine: Floats, theirs: Floats, k: int) -> Integers:
-    """For each box the ``k`` others that overlap it most: int64 ``[n, min(k, m)]``.
+    """For each box the ``k`` others that overlap it most, by index: int64 ``[n, min(k, m)]``.
 
-    Of equal overlaps, as of those that are zero, the nearest centre comes first, then the lower
-    index. A box that is NaN overlaps nothing and is infinitely far away.
+    Of equal overlaps, as of those that are zero, the nearest centres are taken, then the lower
+    indices. A box that is NaN overlaps nothing and is infinitely far away.
     """
     k = min(k, len(theirs))
     found = np.empty((len(mine), k), np.int64)
     step = max(ROWS // max(len(theirs), 1), 1)
-    for start in range(0, len(mine), step):
-        some = mine[start : start + step, None]
-        order = np.lexsort((_distances(some, theirs), -_box_overlaps(some, theirs)), axis=1)
-        found[start : start + step] = order[:, :k]
+    for start in range(0, len(mine) if k else 0, step):
+        ranks = _ranks(mine[start : start + step], theirs)
+        last = np.partition(ranks, k - 1, axis=1)[:, k - 1 : k]
+        before, tied = ranks < last, ranks == last
+        free = k - before.sum(axis=1, keepdims=True)
+        chosen = before | (tied & (tied.cumsum(axis=1) <= free))
+        found[start : start + step] = np.nonzero(chosen)[1].reshape(-1, k)
     return found
 
 
-def _box_overlaps(a: Floats, b: Floats) -> Floats:
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(sides[..., 0], 0.0) * np.maximum(sides[..., 1], 0.0)
-    union = _area(a) + _area(b) - shared
-    ious: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return ious
-
-
-def _area(box: Floats) -> Floats:
-    area: Floats = (box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1])
-    return area
-
-
-def _distances(a: Floats, b: Floats) -> Floats:
-    """Squared, and of doubled centres: whole numbers where the corners are, so that ties are."""
-    apart = (a[..., :2] + a[..., 2:]) - (b[..., :2] + b[..., 2:])
-    return np.nan_to_num(apart[..., 0] ** 2 + apart[..., 1] ** 2, nan=np.inf)
+def _ranks(a: Floats, b: Floats) -> NDArray[np.complex128]:
+    """By overlap, the largest first, then by distance: complex numbers are ordered like that."""
+    ax1, ay1, ax2, ay2 = a.T[..., None]
+    bx1, by1, bx2, by2 = b.T
+    wide, high = np.minimum(ax2, bx2) - np.maximum(ax1, bx1), np.minimum(ay2, by2)
+    high -= np.maximum(ay1, by1)
+    shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared
+    # Squared, and of doubled centres: whole numbers where the corners are, so that ties are exact.
+    across, down = (ax1 + ax2) - (bx1 + bx2), (ay1 + ay2) - (by1 + by2)
+    ranks = np.zeros(shared.shape, np.complex128)
+    np.divide(-shared, union, out=ranks.real, where=union > 0)
+    ranks.imag = np.nan_to_num(across * across + down * down, nan=np.inf)
+    return ranks

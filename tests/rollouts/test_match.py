@@ -132,8 +132,10 @@ def test_R100_candidates_of_equal_overlap_are_the_nearest_then_the_first():
     prediction = outline(box(400, 400, 500, 500))
     truths = [box(0, 0, 50, 50), box(520, 400, 620, 500), box(280, 400, 380, 500),
               box(450, 400, 550, 500), box(700, 700, 800, 800)]  # fmt: skip
-    ranked = nearest(boxes([prediction]), boxes(map(outline, truths)), 5)
-    assert ranked.tolist() == [[3, 1, 2, 4, 0]]
+    mine, theirs = boxes([prediction]), boxes(map(outline, truths))
+    found = [set(nearest(mine, theirs, k)[0].tolist()) for k in range(1, 7)]
+    ranked = [3, 1, 2, 4, 0]
+    assert found == [set(ranked[:k]) for k in range(1, 7)]
 
 
 def test_R100_the_ranking_does_not_depend_on_how_many_rows_are_ranked_at_a_time(monkeypatch):
@@ -142,6 +144,16 @@ def test_R100_the_ranking_does_not_depend_on_how_many_rows_are_ranked_at_a_time(
     whole = nearest(a, b, 6)
     monkeypatch.setattr("coordexp_metrics.rollouts.canvas.ROWS", 100)
     assert np.array_equal(nearest(a, b, 6), whole)
+
+
+def test_R100_asking_for_some_pairs_or_for_all_gives_the_same_overlaps(monkeypatch):
+    rng = random.Random(4)
+    things = random_objects(40, rng)
+    outlines = list(map(outline, things))
+    masks, candidates = draw(outlines, 128), nearest(boxes(outlines), boxes(outlines), 3)
+    whole = overlap(masks, masks, candidates)
+    monkeypatch.setattr("coordexp_metrics.rollouts.canvas.DENSE", 0)
+    assert np.array_equal(overlap(masks, masks, candidates), whole)
 
 
 def test_R100_a_better_total_may_leave_a_best_pair():
