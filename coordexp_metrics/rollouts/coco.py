@@ -74,8 +74,7 @@ def mean_average_precision(
         evaluation.params.maxDets = [MOST]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = np.asarray(evaluation.eval["precision"])
-    return float(precision[precision > -1].mean())
+    return float(np.mean(evaluation.eval["precision"]))
 
 
 def _backend(name: Backend) -> tuple[Callable[[], Any], Callable[..., Any]]:

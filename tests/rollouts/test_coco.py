@@ -80,6 +80,16 @@ def test_R127_more_than_a_hundred_detections_are_cut_as_COCO_cuts_them(backend):
     assert math.isclose(found, own(images, "bbox"), abs_tol=1e-9)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_R127_a_missing_score_counts_as_one(backend):
+    """So it stands before 0.9 and with 1.0, and never behind a false prediction that is less."""
+    truth, wrong = box(0, 0, 400, 400), box(500, 500, 900, 900, score=0.9)
+    images = [ImageObjects(1, [wrong, truth], [truth])]
+    found = mean_average_precision(images, backend=backend)
+    assert math.isclose(found, 1.0, abs_tol=1e-9)
+    assert math.isclose(found, own(images, "bbox"), abs_tol=1e-9)
+
+
 def test_R127_the_order_in_which_images_come_changes_nothing():
     images = scenes(2, scored=False)
     wanted = mean_average_precision(images)

@@ -138,6 +138,13 @@ def test_R100_candidates_of_equal_overlap_are_the_nearest_then_the_first():
     assert found == [set(ranked[:k]) for k in range(1, 7)]
 
 
+def test_R100_what_cannot_be_drawn_is_the_last_candidate():
+    truths = [None, outline(box(900, 900, 990, 990)), None]
+    mine, theirs = boxes([outline(box(0, 0, 9, 9))]), boxes(truths)
+    assert nearest(mine, theirs, 1).tolist() == [[1]]
+    assert nearest(mine, theirs, 2).tolist() == [[0, 1]]
+
+
 def test_R100_the_ranking_does_not_depend_on_how_many_rows_are_ranked_at_a_time(monkeypatch):
     rng = random.Random(1)
     a, b = (boxes(map(outline, random_objects(40, rng))) for _ in "ab")

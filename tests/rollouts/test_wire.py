@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordexp_metrics.rollouts import DetectedObject, ImageObjects
@@ -28,6 +28,7 @@ images = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(images, max_size=4))
+@example([ImageObjects("\ud800", [DetectedObject("poly", (), "\udfff x")], [])])
 def test_R126_what_is_unpacked_is_what_was_packed(found):
     """Any text, lone surrogates included, any float64, and keys of any size."""
     assert unpack_images(pack_images(found)) == found
