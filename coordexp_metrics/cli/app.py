@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .demo import demo
+from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
 from .listing import listing
@@ -55,3 +56,4 @@ app.command()(verify)
 app.command()(generate)
 app.command()(schema)
 app.command()(types)
+app.command()(eval_rollouts)

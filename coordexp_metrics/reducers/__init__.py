@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .coord_vocabulary import coord_token_ids_from
+    from .evaluation import RolloutEvaluation
     from .fact_ledger import RolloutReport
     from .fact_reading import RolloutColumns
     from .positions import COORD, DESC, FORMAT, IGNORE
@@ -27,6 +28,7 @@ __all__ = [
     "LogitsReducer",
     "ObjectiveAtoms",
     "RolloutColumns",
+    "RolloutEvaluation",
     "RolloutReducer",
     "RolloutReport",
     "RolloutTimings",
@@ -43,6 +45,7 @@ _HOMES = {
     "LogitsReducer": "reducer",
     "ObjectiveAtoms": "stage2",
     "RolloutColumns": "fact_reading",
+    "RolloutEvaluation": "evaluation",
     "RolloutReducer": "rollouts",
     "RolloutReport": "fact_ledger",
     "RolloutTimings": "stage2",

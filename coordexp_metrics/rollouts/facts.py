@@ -7,10 +7,13 @@ stand for columns where a whole batch of rollouts comes as tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-__all__ = ["RolloutFacts"]
+from .describe import DescriptionFacts
+from .objects import ObjectMatch, ParsedRollout
+
+__all__ = ["RolloutFacts", "rollout_facts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +72,58 @@ class RolloutFacts:
     desc_semantic: int | None = None
     desc_sim_sum: float | None = None
     desc_sim_count: int | None = None
+
+
+def rollout_facts(
+    parsed: ParsedRollout | None,
+    match: ObjectMatch | None,
+    described: DescriptionFacts | None = None,
+    *,
+    excluded: int = 0,
+    **known: Any,
+) -> RolloutFacts:
+    """What parsing and matching found out about one sample, and what else is known of it.
+
+    Args:
+        parsed: what parsing made of the text; None where there was no text, only objects.
+        match: its valid objects against ground truth; None where there is none to match with.
+        described: what comparing the descriptions of the pairs found; None where nobody does.
+        excluded: how many of the pairs are not supervised (``metrics_and_losses.md:197``).
+        known: any other fact by its name; it stands above what is found here.
+
+    Raises:
+        ValueError: more pairs are excluded than there are.
+        TypeError: no fact has this name.
+
+    >>> match = ObjectMatch(((0, 1),), (0, 2), (1,), 3, 0.75, 6, (0.75,))
+    >>> facts = rollout_facts(ParsedRollout(dropped_ambiguous=1), match, gen_new_tokens=40)
+    >>> facts.gt_objects, facts.pred_objects, facts.matched, facts.dropped_ambiguous
+    (3, 2, 1, 1)
+    """
+    found: dict[str, Any] = {}
+    if parsed is not None:
+        found = {
+            "pred_objects": len(parsed.objects),
+            "truncated": parsed.truncated,
+            "invalid_rollout": parsed.invalid,
+            "dropped_invalid": parsed.dropped_invalid,
+            "dropped_ambiguous": parsed.dropped_ambiguous,
+            "dropped_by_reason": parsed.dropped_by_reason,
+        }
+    if match is not None:
+        pairs = len(match.pairs)
+        if not 0 <= excluded <= pairs:
+            raise ValueError(f"{excluded} pairs cannot be excluded of {pairs}")
+        found |= {
+            "gt_objects": pairs + len(match.fn),
+            "pred_objects": pairs + len(match.fp),
+            "matched": pairs - excluded,
+            "excluded": excluded,
+            "candidate_pairs": match.candidate_pairs,
+            "gating_rejections": match.gating_rejections,
+            "maskiou_sum": match.maskiou_sum,
+            "maskiou_count": pairs,
+        }
+    if described is not None:
+        found |= asdict(described)
+    return RolloutFacts(**found | known)

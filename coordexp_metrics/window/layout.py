@@ -25,23 +25,31 @@ FORMAT = 1
 BYTES = 8
 EXACT = 2**53
 HEADER = 4
+GATHER = 4
 
 
 class Call(NamedTuple):
     """Which call of the window a vector belongs to; equal on all ranks.
 
     Attributes:
-        what: 1 for ``step``, 2 for a train payload, 3 for an eval payload.
-        step: the global step of a payload, 0 for ``step``.
+        what: 1 for ``step``, 2 for a train payload, 3 for an eval payload, 4 for ``gather``.
+        step: the global step of a payload, 0 for ``step``; for ``gather`` the message's length.
     """
 
     what: int = 1
     step: int = 0
 
     def __str__(self) -> str:
+        if self.what == GATHER:
+            return f"gather of {self.step} bytes"
         return ("nothing", "step()", "close of train", "close of eval")[self.what] + (
             f" at step {self.step}" if self.what > 1 else ""
         )
+
+    @property
+    def same(self) -> Call:
+        """What must be equal on all ranks: all but the length of a message."""
+        return Call(GATHER) if self.what == GATHER else self
 
 
 class Layout:

@@ -13,15 +13,17 @@ import time
 import weakref
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..contract.errors import RankError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.distributed import ProcessGroup
 
 __all__ = ["GlooRanks", "Ranks", "ranks_of"]
@@ -131,6 +133,16 @@ class GlooRanks(Ranks):
 
     def sum(self, vector: array[float]) -> bool:
         """Sum ``vector`` over the ranks, in place; False if it could not be done, now and later."""
+        return self._attempt(partial(self._collect, vector))
+
+    def gather(self, message: bytes, lengths: Sequence[int]) -> list[bytes] | None:
+        """What every rank says, given how long it is; None if it could not be had."""
+        heard: list[bytes] = []
+        done = self._attempt(partial(self._exchange, message, lengths, heard))
+        return heard if done else None
+
+    def _attempt(self, job: Callable[[], None]) -> bool:
+        """Whether ``job`` could be done over the ranks; the first failure retires the group."""
         if self._group is None:
             return False
         import torch.distributed as dist
@@ -138,7 +150,7 @@ class GlooRanks(Ranks):
         failure, started = "", time.monotonic()
         try:
             dist.get_process_group_ranks(self._parent)
-            self._collect(vector)
+            job()
         except KeyError:
             failure = "the process group was destroyed"
         except (RuntimeError, ValueError) as error:
@@ -158,10 +170,23 @@ class GlooRanks(Ranks):
             work = dist.all_reduce(summed, group=self._group, async_op=True)
             work.wait(self._timeout)
             return
-        rows = [torch.empty_like(summed) for _ in range(self.world_size)]
-        work = dist.all_gather(rows, summed, group=self._group, async_op=True)
-        work.wait(self._timeout)
-        torch.sum(torch.stack(rows), dim=0, out=summed)
+        torch.sum(torch.stack(self._all(summed)), dim=0, out=summed)
+
+    def _exchange(self, message: bytes, lengths: Sequence[int], heard: list[bytes]) -> None:
+        """Every message is padded to the longest, so that all ranks send tensors of one shape."""
+        import torch
+
+        padded = bytearray(message.ljust(max(1, *lengths), b"\0"))
+        rows = self._all(torch.frombuffer(padded, dtype=torch.uint8))
+        heard += [row.numpy()[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
+
+    def _all(self, mine: Tensor) -> list[Tensor]:
+        import torch
+        import torch.distributed as dist
+
+        rows = [torch.empty_like(mine) for _ in range(self.world_size)]
+        dist.all_gather(rows, mine, group=self._group, async_op=True).wait(self._timeout)
+        return rows
 
     def retire(self, why: str) -> None:
         """Never use the group again, and say so once, naming the ranks at fault where known.

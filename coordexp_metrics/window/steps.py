@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,12 +11,12 @@ from ..contract.catalogue import Catalogue
 from ..contract.metric import Mode
 from ..contract.payload import Payload
 from .closing import Closing
-from .layout import EXACT, Call, Layout
+from .layout import EXACT, GATHER, Call, Layout
 from .observing import Local, Taken
 from .ranks import GlooRanks, Ranks
 from .reduced import Reduced, Scope
 
-__all__ = ["Closed", "Steps"]
+__all__ = ["Closed", "Gathered", "Steps"]
 
 VERSION = 1
 CALLS: dict[Mode, int] = {"train": 2, "eval": 3}
@@ -28,6 +29,13 @@ class Closed(NamedTuple):
 
     payload: Payload
     reduced: Reduced
+
+
+class Gathered(NamedTuple):
+    """The messages of all ranks, in their order, and which of them is this rank's own."""
+
+    messages: list[bytes]
+    own: int
 
 
 class Steps:
@@ -74,6 +82,17 @@ class Steps:
         payload = self._closing.payload(part, running, coverage, mode, global_step)
         return Closed(payload, part)
 
+    def gather(self, message: bytes) -> Gathered:
+        """What every rank says between two steps; two collectives, the first like any other."""
+        ranks, call = self._ranks, Call(GATHER, len(message))
+        vector = self._in_step(ranks, Local(), call)
+        if vector is not None and isinstance(ranks, GlooRanks):
+            lengths = [length for _, length in self._layout.calls(vector)]
+            heard = ranks.gather(message, lengths)
+            if heard is not None:
+                return Gathered(heard, ranks.rank)
+        return Gathered([message], 0)
+
     def _reduced(self, local: Local, call: Call) -> Reduced:
         """The step over all ranks, or of this one alone where there is no group."""
         step = self._over_ranks(self._ranks, local, call)
@@ -85,17 +104,22 @@ class Steps:
         return step
 
     def _over_ranks(self, ranks: Ranks, local: Local, call: Call) -> Reduced | None:
+        vector = self._in_step(ranks, local, call)
+        return None if vector is None else self._layout.unpack(vector)
+
+    def _in_step(self, ranks: Ranks, local: Local, call: Call) -> array[float] | None:
+        """The sum of all ranks' vectors, if there is a group and all ranks made the same call."""
         if not isinstance(ranks, GlooRanks) or not ranks.shared:
             return None
         vector = self._layout.pack(local, ranks.rank, call)
         if not ranks.sum(vector):
             return None
         calls = self._layout.calls(vector)
-        if len(set(calls)) > 1:
+        if len({other.same for other in calls}) > 1:
             said = ", ".join(f"rank {rank}: {what}" for rank, what in enumerate(calls))
             ranks.retire(f"ranks are out of step: {said}")
             return None
-        return self._layout.unpack(vector)
+        return vector
 
     def _coverage(self, part: Reduced) -> dict[str, Any]:
         coverage: dict[str, Any] = {

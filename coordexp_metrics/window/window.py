@@ -37,7 +37,7 @@ from .layout import Call, Layout
 from .observing import Observations
 from .ranks import GlooRanks, ranks_of
 from .reduced import Disagreement, Imbalance
-from .steps import Closed, Steps
+from .steps import Closed, Gathered, Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,6 +97,7 @@ class Window:
         if lag not in {0, 1} or not timeout > 0:
             raise ValueError(f"lag is 0 or 1, and timeout is positive, not {lag!r} and {timeout!r}")
         self.catalogue = catalogue
+        self.lag = lag
         ranks = ranks_of(group, timeout)
         self.layout = Layout(_in_use(catalogue, families), ranks.world_size)
         if isinstance(ranks, GlooRanks):
@@ -177,6 +178,19 @@ class Window:
         closed = job() if self._lagging is None else self._lagging.close(job)
         # Typed for lag=0: whoever asks for lag=1 expects the None.
         return self._deliver(closed) if closed else None  # type: ignore[return-value]
+
+    def gather(self, message: bytes) -> Gathered:
+        """What each rank says, of any length, over the window's own group: two collectives.
+
+        Every rank calls it between the same closes. Where the window folds this process alone, and
+        after the group was retired, it is this rank's own message.
+
+        >>> from coordexp_metrics import CATALOGUE
+        >>> Window(CATALOGUE, group="local").gather(b"all is well")
+        Gathered(messages=[b'all is well'], own=0)
+        """
+        self._settle()
+        return self._steps.gather(message)
 
     def drain(self) -> tuple[Payload, ...]:
         """The payloads that ``lag=1`` still holds, in order; before saving, evaluating, ending."""
