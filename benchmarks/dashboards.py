@@ -77,7 +77,7 @@ def main() -> None:
     for name in ours:
         print(f"one record, checksum in {name:12s}  {p50[name]:9.1f} us")
         print(f"    against the caller of add_scalar  {p50['caller'] / p50[name]:9.1f} x")
-        print(f"    against add_scalar until written  {p50['file'] / p50[name]:9.1f} x  (target: 8)")
+        print(f"    against add_scalar until written  {p50['file'] / p50[name]:9.1f} x  (target 8)")
 
 
 if __name__ == "__main__":
