@@ -30,7 +30,7 @@ def masked(checksum: int) -> int:
     """The form in which a TFRecord holds a checksum: rotated by 15 bits, plus a constant.
 
     >>> hex(masked(crc32c(b"123456789")))
-    '0xaa0ff25'
+    '0xc78ab0e5'
     """
     return ((checksum >> 15 | checksum << 17) + MASK_DELTA) & ALL_ONES
 
@@ -82,7 +82,7 @@ class Patch:
         text: with zeros at those places.
         places: the places, as indices.
 
-    >>> hex(Patch(b"1234\\0\\0789", [4, 5]).checksum(b"56"))
+    >>> hex(Patch(b"1234\\x00\\x00789", [4, 5]).checksum(b"56"))
     '0xe3069283'
     """
 

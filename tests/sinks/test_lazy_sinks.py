@@ -38,7 +38,8 @@ def run(source: str, *arguments: str) -> str:
 
 def test_every_sink_is_there_and_nothing_heavy_is_loaded() -> None:
     assert run(LOADED) == "[]"
-    assert all(issubclass(getattr(sinks, name), sinks.Sink) for name in sinks.__all__)
+    classes = [name for name in sinks.__all__ if name != "sink_from"]
+    assert all(issubclass(getattr(sinks, name), sinks.Sink) for name in classes)
     assert set(sinks.__all__) <= set(dir(sinks))
 
 
