@@ -60,9 +60,9 @@ def charts_of(catalogue: Catalogue) -> tuple[Chart, ...]:
     """
     charts = list(_of_both_modes(catalogue))
     for mode in MODES:
-        charts += _of_new_names(catalogue, mode)
         for pattern, metrics in _by_pattern(catalogue, mode):
             charts += (_chart(pattern, *group, mode) for group in _groups(pattern, metrics))
+        charts += _of_new_names(catalogue, mode)
     kept: list[Chart] = []
     for chart in charts:
         if len(chart.keys) > 1 and not any(set(chart.keys) <= set(other.keys) for other in kept):
