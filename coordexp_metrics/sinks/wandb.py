@@ -66,7 +66,6 @@ class WandbSink(Sink):
             SinkError: the run takes nothing any more.
         """
         self._catalogue = header.catalogue
-        self._summaries.clear()
         try:
             self._run.define_metric(STEP, hidden=True)
             self._run.config.update({"coordexp_metrics": _identity(header)}, allow_val_change=True)
@@ -110,13 +109,11 @@ class WandbSink(Sink):
         """The name under which ``key`` is logged, once that is defined."""
         summary = self._summary_of(key) if finite else NONE
         name = _spelled(key)
-        known = self._summaries.get(name)
-        if known != summary:
+        if self._summaries.get(name) != summary:
             self._run.define_metric(
                 name.replace(".", "\\."),  # an unescaped dot reads as a path, and loses the summary
                 step_metric=STEP,
                 summary=summary,
-                overwrite=known is not None,
             )
             self._summaries[name] = summary
         return name

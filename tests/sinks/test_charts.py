@@ -6,7 +6,15 @@ import re
 
 from coordexp_metrics import CATALOGUE
 from coordexp_metrics.contract.catalogue import Catalogue
-from coordexp_metrics.contract.declare import agreed, mean, total
+from coordexp_metrics.contract.declare import (
+    agreed,
+    derived,
+    mean,
+    quantile,
+    rate,
+    shared_quantile,
+    total,
+)
 from coordexp_metrics.contract.family import Family
 from coordexp_metrics.contract.units import OBJECT, SECOND, TOKEN
 from coordexp_metrics.sinks.charts import Chart, charts_of
@@ -80,7 +88,12 @@ def test_the_regex_matches_its_keys_and_nothing_else() -> None:
     for chart in CHARTS:
         regex = re.compile(chart.regex)
         assert {key for key in _every_key() if regex.match(key)} == set(chart.keys)
-    assert not re.match(Chart("c", "t", ("a.b(s)", "c")).regex, "aXb(s)")
+    hostile = Chart("c", "t", ("a.b(s)", "c"), "d.")
+    assert [
+        key
+        for key in ("a.b(s)", "aXb(s)", "aXbs", "c", "d.x", "dXx", "d.")
+        if re.match(hostile.regex, key)
+    ] == ["a.b(s)", "c", "d.x"]
 
 
 def _every_key() -> set[str]:
@@ -111,3 +124,44 @@ def test_a_catalogue_of_ones_own_gets_charts() -> None:
     train, evaluation = charts_of(Catalogue(Work))
     assert train == Chart("work", "work/*_s", ("work/read_s", "work/write_s"))
     assert evaluation.keys == ("eval_work/read_s", "eval_work/write_s")
+
+
+def test_each_quantile_stands_with_those_of_its_own_population() -> None:
+    class Lengths(Family, pattern="length/{name}"):
+        """Two populations of one unit."""
+
+        read_p90 = quantile(0.9, "read", per=OBJECT, unit=TOKEN, limits=(1.0, 1e6))
+        read_p99 = shared_quantile(0.99, "read", of=read_p90)
+        sent_p50 = quantile(0.5, "sent", per=TOKEN, unit=TOKEN, limits=(1.0, 1e6))
+        sent_p95 = shared_quantile(0.95, "sent", of=sent_p50)
+
+    charts = charts_of(Catalogue(Lengths))[:2]
+    assert [chart.keys for chart in charts] == [
+        ("length/read_p90", "length/read_p99"),
+        ("length/sent_p50", "length/sent_p95"),
+    ]
+
+
+def test_a_formula_stands_with_rates_only_where_they_make_it_up() -> None:
+    class Work(Family, pattern="{name}"):
+        """A formula that reads more than the rate does."""
+
+        done = total("done", unit=OBJECT)
+        tried = total("tried", unit=OBJECT)
+        lost = total("lost", unit=TOKEN)
+        success = rate("done / tried", done, tried)
+        waste = derived("all three", lost / (done + tried), unit=success.unit)
+
+    assert not [chart for chart in charts_of(Catalogue(Work)) if "waste" in chart.keys]
+
+
+def test_new_names_of_evaluation_join_the_chart_of_evaluation() -> None:
+    class Reasons(Family, pattern="why/{name}", open_names=True):
+        """Takes new names."""
+
+        first = total("one", unit=OBJECT)
+        other = total("another", unit=OBJECT)
+
+    train, evaluation = charts_of(Catalogue(Reasons))
+    assert ("why/new" in train, "eval_why/new" in train) == (True, False)
+    assert ("why/new" in evaluation, "eval_why/new" in evaluation) == (False, True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordexp_metrics.sinks import crc32c as ours
@@ -29,7 +29,10 @@ def test_known_checksums(data: bytes) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=600))
+@given(st.binary(max_size=100) | st.binary(min_size=60, max_size=600))
+@example(bytes(64))
+@example(bytes(range(128)))
+@example(b"x" * 129)
 def test_a_long_text_has_the_checksum_that_byte_by_byte_gives(data: bytes) -> None:
     state = 0xFFFFFFFF
     for byte in data:
@@ -52,7 +55,7 @@ def test_the_checksum_of_what_changed_is_that_of_the_whole(data: st.DataObject) 
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.binary(max_size=9000))
+@given(st.binary(min_size=60, max_size=9000))
 def test_the_packages_in_c_agree(data: bytes) -> None:
     google = pytest.importorskip("google_crc32c")
     other = pytest.importorskip("crc32c")

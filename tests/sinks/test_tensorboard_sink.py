@@ -149,6 +149,8 @@ def test_what_float32_changes_is_counted(
     sink = write(tmp_path, header, Record("train", 1, {"loss": value}, {"grad_norm": "inf"}))
     assert curve(load(tmp_path), "loss") == [(1, shown)]
     assert sink.precision_losses == lost
+    beside = write(tmp_path / "finite", header, Record("train", 1, {"loss": value}))
+    assert beside.precision_losses == lost
 
 
 def test_the_last_step_of_all_is_written(tmp_path: Path, header: Header) -> None:
@@ -284,6 +286,31 @@ def test_a_key_that_utf8_cannot_hold_is_spelled_out(tmp_path: Path, header: Head
     records = [Record("train", step, {"my/\udc80": 1.0, "loss": 2.0}) for step in (1, 2)]
     write(tmp_path, header, *records)
     assert curve(load(tmp_path), "my/\\udc80") == [(1, 1.0), (2, 1.0)]
+
+
+def test_steps_of_any_length_come_back(tmp_path: Path, header: Header) -> None:
+    steps = [0, 1, 127, 128, 129, 16383, 16384, 2**31, 2**40]
+    write(tmp_path, header, *(Record("train", step, {"loss": step / 2}) for step in steps))
+    assert curve(load(tmp_path), "loss") == [(step, step / 2) for step in steps]
+
+
+def test_a_layout_whose_write_failed_is_written_again(
+    tmp_path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = TensorBoardSink(tmp_path)
+    sink.open(header)
+    both = Record("train", 1, {"loss": 1.0, "eval_loss": 1.0})
+
+    def full_disk(descriptor: int, data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            sink.write(both)
+    sink.write(both)
+    sink.close()
+    assert len(layouts(tmp_path)) == 1
 
 
 def test_many_sets_of_keys_keep_few_layouts(tmp_path: Path, header: Header) -> None:
