@@ -28,6 +28,7 @@ class Health(
     dropped_total = count("values that could not be passed on", unit=KEY)
     unregistered_total = count("values under keys that nobody declared", unit=KEY)
     out_of_range_total = count("values outside the bounds of their metric", unit=KEY)
+    tb_precision_loss_total = count("values that the float32 of TensorBoard changed", unit=KEY)
     key_collision_total = count("values whose name another value of the record had", unit=KEY)
     nonfinite_rows_total = count(
         "supervised rows of logits that are not finite, left out",

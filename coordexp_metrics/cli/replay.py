@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["replay"]
 
-KINDS = "tensorboard:DIR, jsonl:FILE or wandb:offline"
+OFFLINE = "wandb:offline"
+KINDS = f"tensorboard:DIR, jsonl:PATH, {OFFLINE}, console, or a sink of your own"
 
 
 def replay(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Logs, directories of logs, or -.")
     ],
-    to: Annotated[list[str], typer.Option("--to", metavar="KIND:PLACE", help=f"{KINDS}.")],
+    to: Annotated[list[str], typer.Option("--to", metavar="SINK", help=f"{KINDS}.")],
     catalogue: CatalogueOption = None,
     follow_symlinks: Annotated[
         bool, typer.Option("--follow-symlinks", help="Read through symbolic links.")
@@ -42,17 +43,16 @@ def replay(
     2: a file or a destination could not be used, or there was no record.
     """
     declared = catalogue_with(catalogue)
-    destinations = [_destination(text) for text in to]
     records = opened(sources, follow_symlinks=follow_symlinks)
     try:
         with progress(records, "replaying"):
-            code = _replay(records, declared, destinations)
+            code = _replay(records, declared, to)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(code)
 
 
-def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[tuple[str, str]]) -> int:
+def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[str]) -> int:
     from ..audit.rules import RULE_OF_CODE, RULES
     from ..audit.validate import REFUSALS
 
@@ -75,31 +75,27 @@ def _replay(records: Any, catalogue: Catalogue, destinations: Sequence[tuple[str
     return int(any(RULES[RULE_OF_CODE[code]].severity == "error" for code in codes))
 
 
-def _destination(text: str) -> tuple[str, str]:
-    kind, _, place = text.partition(":")
-    known = kind in {"tensorboard", "jsonl"} and place
-    if not known and (kind, place) != ("wandb", "offline"):
-        raise typer.BadParameter(f"{text!a} is none of {KINDS}", param_hint="--to")
-    return kind, place
-
-
 @contextmanager
-def _sinks(destinations: Sequence[tuple[str, str]]) -> Iterator[list[Sink]]:
+def _sinks(destinations: Sequence[str]) -> Iterator[list[Sink]]:
     """The sinks, and an offline W&B run of our own where one is wanted."""
-    from ..sinks import JsonlSink, TensorBoardSink, WandbSink
+    from ..sinks import WandbSink
 
-    run: Any = None
-    if ("wandb", "offline") in destinations:
-        run = _offline_run()
+    run: Any = _offline_run() if OFFLINE in destinations else None
     try:
-        makers = {"tensorboard": TensorBoardSink, "jsonl": JsonlSink}
-        yield [
-            WandbSink(run) if kind == "wandb" else makers[kind](place)
-            for kind, place in destinations
-        ]
+        yield [WandbSink(run) if place == OFFLINE else _sink(place) for place in destinations]
     finally:
         if run is not None:
             run.finish()
+
+
+def _sink(place: str) -> Sink:
+    from ..contract.errors import SinkError
+    from ..sinks import sink_from
+
+    try:
+        return sink_from(place)
+    except SinkError as error:
+        raise typer.BadParameter(str(error), param_hint="--to") from error
 
 
 def _offline_run() -> Any:

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import Sink
     from .console import ConsoleSink
+    from .discovery import sink_from
     from .jsonl import JsonlSink
     from .memory import MemorySink
     from .tensorboard import TensorBoardSink
     from .wandb import WandbSink
 
-__all__ = ["ConsoleSink", "JsonlSink", "MemorySink", "Sink", "TensorBoardSink", "WandbSink"]
+__all__ = [
+    "ConsoleSink",
+    "JsonlSink",
+    "MemorySink",
+    "Sink",
+    "TensorBoardSink",
+    "WandbSink",
+    "sink_from",
+]
 
 _HOMES = {
     "ConsoleSink": "console",
@@ -25,6 +34,7 @@ _HOMES = {
     "Sink": "base",
     "TensorBoardSink": "tensorboard",
     "WandbSink": "wandb",
+    "sink_from": "discovery",
 }
 
 

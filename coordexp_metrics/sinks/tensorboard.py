@@ -1,39 +1,52 @@
 """One record is one TensorBoard event, and every curve carries the words of its declaration.
 
-The event files are TensorBoard's own format, written through its own record writer, without torch
-and TensorFlow. Scalars are float32 there: what that changes is counted.
+The event files are TensorBoard's own format, without torch and TensorFlow. Scalars are float32
+there: what that changes is counted.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
-from io import BytesIO
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-from ..contract.errors import MissingExtraError, SinkError
+from ..contract.errors import SinkError
 from ..contract.header import Header
 from ..contract.record import Record
 from .base import Sink
-from .describe import curve_page, header_page
+from .event_messages import EventMessages
 from .files import cannot_write, create_file, write_whole
+
+if TYPE_CHECKING:
+    from .event_encoder import EventEncoder
 
 __all__ = ["TensorBoardSink"]
 
-HEADER_TAG = "contract/header"
+LOSSES = "contract/tb_precision_loss_total"
+MARK = ".tfevents."
+SECOND = re.compile(r"[0-9]{10}")
 
 
 class TensorBoardSink(Sink):
     """Writes an event file into ``logdir``, which ``tensorboard --logdir`` then shows.
 
+    Each attempt writes a file of its own, and says at which step it begins: TensorBoard then hides
+    what earlier attempts in the directory say of that step and later ones.
+
     Args:
         logdir: the directory of the run; it is made where it is missing.
+        purge_step: the step at which this attempt begins. ``"first"`` takes it from the first
+            record; ``"never"`` hides nothing, for a second process that writes other curves into
+            the same directory.
 
     Attributes:
         precision_losses: values that float32 changed to another whole number, to infinity or to
-            zero. JSONL keeps every bit.
+            zero; also drawn, as ``contract/tb_precision_loss_total``. JSONL keeps every bit.
 
     Raises:
         MissingExtraError: tensorboard is not installed.
@@ -45,13 +58,25 @@ class TensorBoardSink(Sink):
     ...         {"schema_version": 1, "mode": "train", "global_step": 7, "metrics": {"loss": 1.25}})
     """
 
-    def __init__(self, logdir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        logdir: str | os.PathLike[str],
+        purge_step: int | Literal["first", "never"] = "first",
+    ) -> None:
+        if purge_step not in {"first", "never"} and type(purge_step) is not int:
+            raise ValueError(f"purge_step is a step, 'first' or 'never', not {purge_step!r}")
         self.logdir = Path(logdir)
         self.precision_losses = 0
-        self._format = _Format()
-        self._header: Header | None = None
+        self._purge_step = purge_step
+        self._messages = EventMessages(self.name)
+        self._encoder: EventEncoder | None = None
         self._descriptor: int | None = None
-        self._introduced: set[str] = set()
+        self._started = False
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What this sink could not pass on unchanged, by the key of its counter."""
+        return {LOSSES: self.precision_losses} if self.precision_losses else {}
 
     def open(self, header: Header) -> None:
         """Make the event file.
@@ -60,21 +85,28 @@ class TensorBoardSink(Sink):
             SinkError: the directory cannot be made or written.
         """
         self.close()
-        self._header = header
+        from .event_encoder import EventEncoder
+
+        self._encoder = EventEncoder(header, self._messages)
+        self._started = False
         try:
-            self._begin()
+            self._begin(self._encoder)
         except (OSError, ValueError) as error:
+            self._encoder = None
             raise cannot_write(self.logdir, error, self.name) from error
 
     def write(self, record: Record) -> None:
-        if self._header is None:
+        encoder = self._encoder
+        if encoder is None:
             raise SinkError(f"{self.name} is not open: it takes no records", self.name)
-        descriptor = self._begin() if self._descriptor is None else self._descriptor
         wall_time = time.time() if record.time is None else record.time
-        event = self._format.event(wall_time, record.global_step)
-        for tag, number in {**record.values(), **record.health}.items():
-            self._add(event, tag, number)
-        self._append(descriptor, event)
+        values = {**record.values(), **record.health, **self.counters}
+        if self._descriptor is None:
+            self._begin(encoder)
+        before = b"" if self._started else self._start(encoder, wall_time, record.global_step)
+        self._append(before + encoder.record(values, wall_time, record.global_step))
+        self._started = True
+        self.precision_losses += encoder.losses
 
     def flush(self) -> None:
         """Bring every event to the disk."""
@@ -85,21 +117,31 @@ class TensorBoardSink(Sink):
         try:
             self.flush()
         finally:
-            self._header = None
+            self._encoder = None
             self._let_go()
 
-    def _begin(self) -> int:
+    def _begin(self, encoder: EventEncoder) -> None:
         self.logdir.mkdir(parents=True, exist_ok=True)
-        self._introduced.clear()
-        self._descriptor = descriptor = _new_event_file(self.logdir)
-        self._append(descriptor, self._format.opening())
-        if self._header is not None:
-            self._append(descriptor, self._format.text(HEADER_TAG, header_page(self._header)))
-        return descriptor
-
-    def _append(self, descriptor: int, event: Any) -> None:
+        self._descriptor, path = _new_event_file(self.logdir)
         try:
-            write_whole(descriptor, self._format.framed(event))
+            self._append(encoder.opening())
+        except BaseException:
+            # A disk that stays full would otherwise get an empty file for every record.
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+    def _start(self, encoder: EventEncoder, wall_time: float, first: int) -> bytes:
+        if self._purge_step == "never":
+            return encoder.header(wall_time, first)
+        step = first if self._purge_step == "first" else self._purge_step
+        return encoder.start(wall_time, step) + encoder.header(wall_time, step)
+
+    def _append(self, data: bytes) -> None:
+        if self._descriptor is None:
+            raise SinkError(f"{self.name} has no file", self.name)
+        try:
+            write_whole(self._descriptor, data)
         except BaseException:
             # Readers stop at a torn event, so what follows goes into a new file.
             self._let_go()
@@ -110,80 +152,21 @@ class TensorBoardSink(Sink):
         if descriptor is not None:
             os.close(descriptor)
 
-    def _add(self, event: Any, tag: str, number: float) -> None:
-        value = event.summary.value.add(tag=tag, simple_value=number)
-        self.precision_losses += _changed(number, value.simple_value)
-        if tag not in self._introduced:
-            # Only the first value of a tag is asked for its description, and a description without
-            # a value would leave a tag without data, which one loader refuses to read.
-            self._introduced.add(tag)
-            found = self._header.catalogue.resolve(tag) if self._header is not None else None
-            page = curve_page(tag, found) if found is not None else ""
-            value.metadata.CopyFrom(self._format.scalar_metadata(tag, page))
 
-
-def _changed(number: float, stored: float) -> bool:
-    """Whether float32 made another whole number, infinity or zero of ``number``.
-
-    >>> _changed(2**24 + 1, float(2**24)), _changed(0.1, 0.10000000149011612)
-    (True, False)
-    """
-    # Beyond 2**53 every float is whole, so what became infinite is counted as well.
-    return stored != number and (stored == 0.0 or float(number).is_integer())
-
-
-def _new_event_file(logdir: Path) -> int:
-    # TensorBoard reads the files of a directory in the order of their names.
-    stem = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+def _new_event_file(logdir: Path) -> tuple[int, Path]:
+    """A file whose name comes after those of all others: TensorBoard reads them in that order."""
+    second = max(int(time.time()), _latest(logdir) + 1)
+    stem = f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}"
     number = 0
     while True:
+        path = logdir / f"{stem}.{number:04d}"
         try:
-            return create_file(logdir / f"{stem}.{number:04d}")
+            return create_file(path), path
         except FileExistsError:
             number += 1
 
 
-class _Format:
-    """TensorBoard's messages; the only place that knows the package."""
-
-    def __init__(self) -> None:
-        try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
-            from tensorboard.plugins.scalar import metadata as scalar
-            from tensorboard.plugins.text import metadata as text
-            from tensorboard.summary.writer.record_writer import RecordWriter
-        except ImportError as error:
-            raise MissingExtraError("tensorboard", TensorBoardSink.__name__) from error
-        self._events, self._summaries = event_pb2, summary_pb2
-        self._tensors, self._types = tensor_pb2, types_pb2
-        self._scalar, self._text, self._writer = scalar, text, RecordWriter
-
-    def opening(self) -> Any:
-        """The event that every file starts with."""
-        source = self._events.SourceMetadata(writer="coordexp_metrics")
-        return self._events.Event(
-            wall_time=time.time(), file_version="brain.Event:2", source_metadata=source
-        )
-
-    def event(self, wall_time: float, step: int) -> Any:
-        return self._events.Event(wall_time=wall_time, step=step)
-
-    def scalar_metadata(self, tag: str, page: str) -> Any:
-        metadata = self._scalar.create_summary_metadata(display_name=tag, description=page)
-        metadata.data_class = self._summaries.DATA_CLASS_SCALAR
-        return metadata
-
-    def text(self, tag: str, page: str) -> Any:
-        """A page on the Text tab."""
-        event = self.event(time.time(), 0)
-        metadata = self._text.create_summary_metadata(display_name=tag, description="")
-        metadata.data_class = self._summaries.DATA_CLASS_TENSOR
-        tensor = self._tensors.TensorProto(dtype=self._types.DT_STRING, string_val=[page.encode()])
-        event.summary.value.add(tag=tag, metadata=metadata, tensor=tensor)
-        return event
-
-    def framed(self, event: Any) -> bytes:
-        """``event`` with its length and checksums."""
-        buffer = BytesIO()
-        self._writer(buffer).write(event.SerializeToString())
-        return buffer.getvalue()
+def _latest(logdir: Path) -> int:
+    """The second in the name of the latest event file there, 0 where there is none."""
+    marks = (path.name.partition(MARK)[2].partition(".")[0] for path in logdir.iterdir())
+    return max((int(mark) for mark in marks if SECOND.fullmatch(mark)), default=0)

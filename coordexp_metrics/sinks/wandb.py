@@ -1,18 +1,17 @@
 """Every key goes to the user's own W&B run under an explicit definition, against ``global_step``.
 
 The step is a metric: ``step=`` would discard what another logger or a resumed run sends. A NaN is
-sent as NaN, and never as somebody's best value: see ``_summary_of``.
+in the curve, and in no summary: see ``_row``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import Any
 
 from ..contract.catalogue import Catalogue
-from ..contract.errors import MissingExtraError, SinkError
+from ..contract.errors import MissingExtraError, SinkError, safe_text
 from ..contract.header import Header
 from ..contract.record import Record
 from .base import Sink
@@ -21,14 +20,18 @@ __all__ = ["WandbSink"]
 
 STEP = "global_step"
 LAST = "last"
+NONE = "none"
 BEST = {"higher": "max,last", "lower": "min,last"}
+# As W&B itself writes what JSON has no number for; its charts read the words as numbers.
+WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+ASIDE = "carried/"
 
 
 class WandbSink(Sink):
     """Logs to a W&B run that the user began; it neither begins nor finishes one.
 
-    The summary of a key holds its last value and, where the catalogue says which direction is
-    better, its best: ``run.summary["rollout/f1"]["max"]``.
+    The summary of a key holds its last finite value and, where the catalogue says which direction
+    is better, its best: ``run.summary["rollout/f1"]["max"]``.
 
     Args:
         run: the run; None for ``wandb.run``.
@@ -63,44 +66,83 @@ class WandbSink(Sink):
             SinkError: the run takes nothing any more.
         """
         self._catalogue = header.catalogue
-        self._summaries.clear()
         try:
             self._run.define_metric(STEP, hidden=True)
             self._run.config.update({"coordexp_metrics": _identity(header)}, allow_val_change=True)
         except self._refusals as error:
-            raise SinkError(f"{self.name} cannot use its run: {error}", self.name) from error
+            raise self._unusable(error) from error
 
     def write(self, record: Record) -> None:
-        numbers = {**record.values(), **record.health}
-        for key, number in numbers.items():
-            self._define(key, number)
-        self._run.log({**numbers, STEP: record.global_step})
+        """Log one row.
 
-    def _define(self, key: str, number: float) -> None:
-        known = self._summaries.get(key)
-        if known == LAST or (known is not None and math.isfinite(number)):
-            return
-        summary = self._summary_of(key) if math.isfinite(number) else LAST
-        self._run.define_metric(
-            key.replace(".", "\\."),  # an unescaped dot reads as a path, and loses the summary
-            step_metric=STEP,
-            summary=summary,
-            overwrite=known is not None,
-        )
-        self._summaries[key] = summary
+        Raises:
+            SinkError: the run has finished, or is a disabled one, which keeps nothing.
+        """
+        if self._run.disabled:
+            raise SinkError(
+                f"{self.name} has a run that is disabled and keeps nothing; "
+                f"leave the sink out, or set WANDB_MODE=offline",
+                self.name,
+            )
+        try:
+            self._run.log(self._row(record), commit=True)
+        except self._refusals as error:
+            raise self._unusable(error) from error
+
+    def _row(self, record: Record) -> dict[str, float | str]:
+        """The row, whose keys are defined before it.
+
+        One NaN would stand in a maximum, minimum or mean for the rest of the run, so it is logged
+        in the words that W&B has for it, which no summary counts. A word would still become the
+        last value, and a best one of 0 where nothing came before, so a key has no summary until its
+        next finite value.
+        """
+        row: dict[str, float | str] = {}
+        for key, number in (*record.metrics.items(), *record.health.items()):
+            row[self._define(key, finite=True)] = number
+        for key, text in record.nonfinite.items():
+            row[self._define(key, finite=False)] = WORDS[text]
+        row[STEP] = record.global_step
+        return row
+
+    def _define(self, key: str, *, finite: bool) -> str:
+        """The name under which ``key`` is logged, once that is defined."""
+        summary = self._summary_of(key) if finite else NONE
+        name = _spelled(key)
+        if self._summaries.get(name) != summary:
+            self._run.define_metric(
+                name.replace(".", "\\."),  # an unescaped dot reads as a path, and loses the summary
+                step_metric=STEP,
+                summary=summary,
+            )
+            self._summaries[name] = summary
+        return name
 
     def _summary_of(self, key: str) -> str:
-        """The summary of ``key``, as long as its values are finite.
-
-        One NaN or infinity would stand in a maximum or minimum for the rest of the run, so a key
-        that shows one is defined anew, with its last value alone.
-        """
         found = self._catalogue.resolve(key) if self._catalogue is not None else None
         better = found.metric.better if found is not None else None
         return BEST[better] if better is not None else LAST
 
+    def _unusable(self, error: Exception) -> SinkError:
+        why = safe_text(str(error), limit=200)[1:-1]
+        return SinkError(
+            f"{self.name} cannot use its run: {why}; "
+            "finish the run after the registry is closed, or make a new sink for a new run",
+            self.name,
+        )
+
+
+def _spelled(key: str) -> str:
+    """``key``, or where W&B would drop it or take it for one of its own, that below ``carried/``.
+
+    >>> _spelled("loss"), _spelled("_timestamp"), _spelled("")
+    ('loss', 'carried/_timestamp', 'carried/')
+    """
+    return f"{ASIDE}{key}" if not key or key.startswith("_") or key == STEP else key
+
 
 def _identity(header: Header) -> dict[str, Any]:
+    """What the config says: few values, because each becomes a column of the table of runs."""
     data = header.to_data()
     definitions = json.dumps(data["definitions"], sort_keys=True, separators=(",", ":"))
     return {
@@ -109,4 +151,11 @@ def _identity(header: Header) -> dict[str, Any]:
         "catalogue": data["catalogue"],
         "definitions": hashlib.sha256(definitions.encode()).hexdigest()[:16],
         "pipeline": data["pipeline"]["checksum"] if data["pipeline"] else None,
+        "descriptions": _descriptions(header.catalogue),
     }
+
+
+def _descriptions(catalogue: Catalogue) -> str:
+    """A line for each key, in one text, which is one column."""
+    shown = (metric for metric in catalogue.values() if not metric.internal)
+    return "\n".join(f"{metric.key}: {metric.description} [{metric.unit}]" for metric in shown)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordexp_metrics import MetricsRegistry
+from coordexp_metrics.contract.catalogue import Catalogue
 from coordexp_metrics.contract.errors import SinkError
 from coordexp_metrics.contract.header import Header
 from coordexp_metrics.contract.record import Record
-from coordexp_metrics.sinks import WandbSink
+from coordexp_metrics.sinks import MemorySink, WandbSink
 
 wandb = pytest.importorskip("wandb")
 
@@ -105,24 +106,76 @@ def test_a_key_with_a_dot_keeps_its_summary(logged: Logged) -> None:
     assert logged(Record("train", 1, {"my/v1.5": 4.0})).summary["my/v1.5"] == {"last": 4.0}
 
 
-@pytest.mark.parametrize(("word", "number"), [("nan", math.nan), ("inf", math.inf)])
-def test_a_nan_is_in_the_curve_and_not_in_a_best_value(
-    word: str, number: float, logged: Logged
-) -> None:
+@pytest.mark.parametrize(("word", "shown"), [("nan", "NaN"), ("inf", "Infinity")])
+def test_a_nan_is_in_the_curve_and_in_no_summary(word: str, shown: str, logged: Logged) -> None:
     file = logged(
         Record("train", 0, {"rollout/precision": 0.5}),
         Record("train", 1, {}, {"rollout/precision": word}),
-        Record("train", 2, {"rollout/precision": 0.75}),
+        Record("train", 2, {}, {"rollout/precision": word}),
+        Record("train", 3, {"rollout/precision": 0.25}),
     )
-    curve = [row["rollout/precision"] for row in file.history]
-    assert list(map(repr, curve)) == list(map(repr, [0.5, number, 0.75]))
-    assert file.summary["rollout/precision"] == {"last": 0.75}
+    assert [row["rollout/precision"] for row in file.history] == [0.5, shown, shown, 0.25]
+    assert file.summary["rollout/precision"] == {"max": 0.5, "last": 0.25}
+    assert len(file.metrics["rollout/precision"]) == 3
 
 
-def test_a_key_that_begins_with_nan_has_no_best_value(logged: Logged) -> None:
-    file = logged(Record("train", 0, {}, {"loss": "nan"}), Record("train", 1, {"loss": 1.0}))
-    assert len(file.metrics["loss"]) == 1
-    assert file.summary["loss"] == {"last": 1.0}
+def test_a_key_that_begins_or_ends_with_nan_keeps_finite_summaries(logged: Logged) -> None:
+    file = logged(
+        Record("train", 0, {}, {"loss": "nan", "grad_norm": "-inf"}),
+        Record("train", 1, {"loss": 2.0}, {"grad_norm": "nan"}),
+        Record("train", 2, {}, {"loss": "nan"}),
+    )
+    assert file.summary["loss"] == {"min": 2.0, "last": 2.0}
+    assert "grad_norm" not in file.summary
+    assert [row.get("grad_norm") for row in file.history] == ["-Infinity", "NaN", None]
+
+
+def test_a_key_that_wandb_would_drop_or_take_for_its_own_is_set_aside(logged: Logged) -> None:
+    foreign = {"": 1.0, "_timestamp": 2.0, "_step": 3.0, "global_step": 4.0}
+    (row,) = logged(Record("train", 7, foreign)).history
+    assert {f"carried/{key}": value for key, value in foreign.items()}.items() <= row.items()
+    assert row["global_step"] == 7
+    assert row["_step"] == 0
+    assert row["_timestamp"] > 1e9
+
+
+def test_a_resumed_run_whose_step_goes_back_keeps_every_row(
+    run: Any, header: Header, tmp_path: Path
+) -> None:
+    for steps in [(999, 1000), (801, 802)]:
+        sink = WandbSink(run)
+        sink.open(header)
+        for step in steps:
+            sink.write(Record("train", step, {"loss": float(step)}))
+        sink.close()
+    run.finish()
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    rows = WandbFile.of_finished(path).history
+    assert [(row["global_step"], row["loss"]) for row in rows] == [
+        (step, float(step)) for step in (999, 1000, 801, 802)
+    ]
+
+
+def test_a_row_that_the_user_began_is_not_lost(run: Any, logged: Logged) -> None:
+    run.log({"mine": 1}, commit=False)
+    rows = logged(Record("train", 1, {"loss": 1.0}), Record("train", 2, {"loss": 2.0})).history
+    assert [(row.get("mine"), row["loss"]) for row in rows] == [(1, 1.0), (None, 2.0)]
+
+
+def test_no_credential_and_no_environment_is_written(
+    run: Any, header: Header, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "canary0123456789canary0123456789canary01")
+    monkeypatch.setenv("HF_TOKEN", "hf_canary0123456789")
+    sink = WandbSink(run)
+    sink.open(header)
+    sink.write(Record("train", 1, {"loss": 1.0}))
+    sink.close()
+    run.finish()
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    WandbFile.of_finished(path)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"canary" not in written
 
 
 def test_the_config_names_the_definitions(logged: Logged, header: Header) -> None:
@@ -132,7 +185,9 @@ def test_the_config_names_the_definitions(logged: Logged, header: Header) -> Non
     assert found["pipeline"] == header.pipeline.checksum
     assert found["format"] == 1
     assert len(found["definitions"]) == 16
-    assert set(found) == {"format", "package", "catalogue", "definitions", "pipeline"}
+    named = {"format", "package", "catalogue", "definitions", "pipeline", "descriptions"}
+    assert set(found) == named
+    assert "rollout/precision: matched / predicted [fraction]" in found["descriptions"].split("\n")
 
 
 def test_the_run_of_the_process_is_used_and_not_finished(run: Any, header: Header) -> None:
@@ -155,11 +210,57 @@ def test_without_a_run_the_error_says_what_to_do() -> None:
         WandbSink()
 
 
-def test_a_finished_run_is_an_error(run: Any, header: Header) -> None:
+def test_a_finished_run_is_an_error_with_the_way_out(run: Any, header: Header) -> None:
     sink = WandbSink(run)
     sink.open(header)
+    sink.write(Record("train", 1, {"loss": 1.0}))
     run.finish()
-    with pytest.raises(wandb.Error, match="finished"):
-        sink.write(Record("train", 1, {"loss": 1.0}))
+    for number in (2.0, 3.0):
+        with pytest.raises(SinkError, match=r"finished.*make a new sink for a new run"):
+            sink.write(Record("train", 2, {"loss": number}))
     with pytest.raises(SinkError, match="finished"):
         WandbSink(run).open(header)
+    sink.flush()
+    sink.close()
+
+
+def test_another_init_elsewhere_does_not_divert_the_records(
+    run: Any, header: Header, tmp_path: Path
+) -> None:
+    sink = WandbSink()
+    sink.open(header)
+    quiet = wandb.Settings(x_disable_meta=True, silent=True, console="off")
+    other = wandb.init(
+        mode="offline", dir=tmp_path, reinit="create_new", settings=quiet, project="other"
+    )
+    sink.write(Record("train", 1, {"loss": 1.0}))
+    other.finish()
+    sink.write(Record("train", 2, {"loss": 2.0}))
+    run.finish()
+    (path,) = tmp_path.glob(f"wandb/offline-run-*-{run.id}/*.wandb")
+    assert [row["loss"] for row in WandbFile.of_finished(path).history] == [1.0, 2.0]
+
+
+def test_a_disabled_run_opens_and_every_record_counts_as_lost(header: Header) -> None:
+    """A run begun with WANDB_MODE=disabled keeps nothing, so nothing is said to be delivered."""
+    off = wandb.init(mode="disabled")
+    sink = WandbSink(off)
+    sink.open(header)
+    with pytest.raises(SinkError, match=r"disabled.*WANDB_MODE=offline"):
+        sink.write(Record("train", 1, {"loss": 1.0}))
+    sink.close()
+    off.finish()
+
+
+def test_training_goes_on_after_its_run_was_finished(run: Any, catalogue: Catalogue) -> None:
+    memory = MemorySink()
+    with MetricsRegistry([WandbSink(run), memory], catalogue, on_violation="count") as registry:
+        for step in range(3):
+            if step == 1:
+                run.finish()
+            row = {"schema_version": 1, "mode": "train", "global_step": step}
+            registry.emit({**row, "metrics": {"loss": 1.0}})
+    assert len(memory.records) == 3
+    (account, _) = registry.report()["sinks"]
+    assert (account["delivered"], sum(account["dropped"].values())) == (1, 2)
+    assert "SinkError" in account["last_error"]

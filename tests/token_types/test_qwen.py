@@ -28,7 +28,11 @@ def test_odd_texts_have_the_ids_of_tiktoken(qwen, reference, name):
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=40))
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=40).filter(
+        lambda text: "<|" not in text  # the reference knows no control tokens
+    )
+)
 def test_texts_have_the_ids_of_tiktoken(qwen, reference, text):
     assert_same(qwen, reference, text)
 
