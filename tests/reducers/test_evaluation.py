@@ -277,6 +277,7 @@ def test_R126_the_next_evaluation_starts_empty():
     evaluation, first = alone([samples(1)], detection="bbox")
     evaluation.add(samples(1))
     assert dict(evaluation.close(global_step=9).metrics) == dict(first.metrics)
+    assert dict(evaluation.close(global_step=10).metrics) == {"eval_rollout/coco_eval_ok": 1}
 
 
 def test_R132_the_best_checkpoint_is_chosen_by_rollout_f1():
