@@ -6,7 +6,6 @@ its id is at least `FIRST_COORD`, and the difference between two of them is a di
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from coordexp_metrics.demo.scenes import BINS, Box, Scene
+from coordexp_metrics.rollouts.masks import Span
 from coordexp_metrics.token_types import pack_token_types
 from coordexp_metrics.token_types.codes import COORD, DESC, FORMAT, IGNORE, UNSUPERVISED
 
@@ -37,12 +37,37 @@ TYPES = torch.tensor([FORMAT] * len(STRUCTURE) + [DESC] * len(PIECES) + [COORD] 
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What follows an image; labels, types and spans are unshifted, one for each input id.
+
+    Labels are the ids, but where a coordinate is to be another than the one that was read.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    types: Tensor
+    spans: Tensor
+
+    @classmethod
+    def of(cls, tokens: Sequence[str], spans: Sequence[Span]) -> Answer:
+        """A start token, which nothing supervises, and the tokens of an answer."""
+        ids = torch.tensor([IDS[START], *(IDS[token] for token in tokens)])
+        first = torch.arange(len(ids)) == 0
+        return cls(
+            ids=ids,
+            labels=ids.where(~first, UNSUPERVISED),
+            types=TYPES[ids].where(~first, IGNORE),
+            spans=torch.tensor([Span.NONE, *spans]),
+        )
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Scenes and their answers in rows; labels and types are unshifted, one for each input id.
+    """Images and the answers to them in rows.
 
     Attributes:
         images: ``[N, 64, 64]``, those of the first row first.
-        ids, labels, token_types: ``[B, S]``; a row holds the answers to N / B images.
+        ids, labels, token_types, spans: ``[B, S]``; a row holds the answers to N / B images.
         segments: which image of its row a token belongs to, ``[B, S]``.
         positions: where a token stands in its own answer, ``[B, S]``.
     """
@@ -51,40 +76,49 @@ class Batch:
     ids: Tensor
     labels: Tensor
     token_types: Tensor
+    spans: Tensor
     segments: Tensor
     positions: Tensor
 
     @classmethod
     def of(cls, scenes: Sequence[Scene], per_row: int = 1) -> Batch:
-        """Rows of ``per_row`` answers end to end, padded to the longest row.
-
-        A prompt is an image and a start token; everything after it is supervised.
+        """Scenes and their true answers, ``per_row`` answers end to end.
 
         Raises:
             ValueError: the scenes do not fill their rows.
         """
-        if len(scenes) % per_row:
-            raise ValueError(f"{len(scenes)} scenes do not fill rows of {per_row}")
-        answers = [answer_tokens(scene) for scene in scenes]
+        tokens = [list(_tokens(scene.objects)) for scene in scenes]
+        answers = [Answer.of(said, [Span.GT_ANCHOR] * len(said)) for said in tokens]
+        return cls.packed(pictures(scenes), answers, per_row)
+
+    @classmethod
+    def packed(cls, images: Tensor, answers: Sequence[Answer], per_row: int = 1) -> Batch:
+        """Rows of ``per_row`` answers end to end, padded to the longest row.
+
+        Raises:
+            ValueError: the answers do not fill their rows.
+        """
+        if len(answers) % per_row:
+            raise ValueError(f"{len(answers)} answers do not fill rows of {per_row}")
         rows = [answers[first : first + per_row] for first in range(0, len(answers), per_row)]
-        labels = padded([torch.cat([labels_of(a) for a in row]) for row in rows], UNSUPERVISED)
         return cls(
-            images=torch.from_numpy(np.stack([scene.image for scene in scenes])),
-            ids=padded([torch.cat(row) for row in rows], IDS[PAD]),
-            labels=labels,
+            images=images,
+            ids=padded([torch.cat([a.ids for a in row]) for row in rows], IDS[PAD]),
+            labels=padded([torch.cat([a.labels for a in row]) for row in rows], UNSUPERVISED),
             token_types=padded([packed_types(row) for row in rows], IGNORE),
+            spans=padded([torch.cat([a.spans for a in row]) for row in rows], Span.NONE),
             segments=padded([owners(row) for row in rows], per_row - 1),
-            positions=padded([torch.cat([torch.arange(len(a)) for a in row]) for row in rows], 0),
+            positions=padded(
+                [torch.cat([torch.arange(len(a.ids)) for a in row]) for row in rows], 0
+            ),
         )
 
     @classmethod
     def prompted(cls, images: Tensor, ids: Tensor) -> Batch:
         """Answers that are being written, one a row; nothing is supervised."""
         positions = torch.arange(ids.shape[1]).expand_as(ids)
-        nothing = torch.full_like(ids, UNSUPERVISED)
-        return cls(
-            images, ids, nothing, nothing.clamp(min=IGNORE), torch.zeros_like(ids), positions
-        )
+        labels, nothing = torch.full_like(ids, UNSUPERVISED), torch.zeros_like(ids)
+        return cls(images, ids, labels, labels.clamp(min=IGNORE), nothing, nothing, positions)
 
     @property
     def num_samples(self) -> int:
@@ -92,42 +126,32 @@ class Batch:
         return len(self.images)
 
 
+def pictures(scenes: Sequence[Scene]) -> Tensor:
+    """The images of scenes, ``[N, 64, 64]``."""
+    return torch.from_numpy(np.stack([scene.image for scene in scenes]))
+
+
 def padded(rows: Sequence[Tensor], value: int) -> Tensor:
     """Rows of one length, ``[B, S]``."""
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
 
-def answer_tokens(scene: Scene) -> Tensor:
-    """What follows the image: a start token, and the answer to it."""
-    return torch.tensor([IDS[START], *encode(scene)])
-
-
-def labels_of(answer: Tensor) -> Tensor:
-    """Everything but the start token."""
-    return answer.where(answer != IDS[START], UNSUPERVISED)
-
-
-def types_of(answer: Tensor) -> Tensor:
-    """What each token of one answer is."""
-    return TYPES[answer].where(answer != IDS[START], IGNORE)
-
-
-def packed_types(row: Sequence[Tensor]) -> Tensor:
+def packed_types(row: Sequence[Answer]) -> Tensor:
     """Types are told before packing, and go where the labels go."""
-    labels = torch.cat([labels_of(answer) for answer in row])
-    types: Tensor = pack_token_types([types_of(answer) for answer in row], labels)
+    labels = torch.cat([answer.labels for answer in row])
+    types: Tensor = pack_token_types([answer.types for answer in row], labels)
     return types
 
 
-def owners(row: Sequence[Tensor]) -> Tensor:
+def owners(row: Sequence[Answer]) -> Tensor:
     """The number of the answer that each token of a row is part of."""
-    lengths = torch.tensor([len(answer) for answer in row])
+    lengths = torch.tensor([len(answer.ids) for answer in row])
     return torch.arange(len(row)).repeat_interleave(lengths)
 
 
 def encode(scene: Scene) -> list[int]:
     """The answer to a scene as token ids, its end-of-turn token included."""
-    return [IDS[token] for token in _tokens(scene)]
+    return [IDS[token] for token in _tokens(scene.objects)]
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -135,14 +159,19 @@ def decode(ids: Sequence[int]) -> str:
     return "".join(TOKENS[i] for i in ids).split(END)[0]
 
 
-def _tokens(scene: Scene) -> Iterator[str]:
-    for position, (digit, box) in enumerate(scene.objects):
-        yield NEXT if position else OPEN
-        yield from wrap(WORDS[digit], PIECE)
-        yield BOX
-        yield from _separated(f"<|coord_{k}|>" for k in box)
+def _tokens(objects: Sequence[tuple[int, Box]]) -> Iterator[str]:
+    for position, (digit, box) in enumerate(objects):
+        yield from object_tokens(WORDS[digit], box, first=position == 0)
     yield CLOSE
     yield END
+
+
+def object_tokens(word: str, box: Sequence[float], *, first: bool) -> Iterator[str]:
+    """One object, with what opens it."""
+    yield OPEN if first else NEXT
+    yield from wrap(word, PIECE)
+    yield BOX
+    yield from _separated(f"<|coord_{int(k)}|>" for k in box)
 
 
 def _separated(tokens: Iterator[str]) -> Iterator[str]:
@@ -150,13 +179,3 @@ def _separated(tokens: Iterator[str]) -> Iterator[str]:
     for token in tokens:
         yield COMMA
         yield token
-
-
-def parse(text: str) -> list[tuple[str, Box]]:
-    """The complete objects of an answer; what is malformed does not match."""
-    number = r"<\|coord_(\d+)\|>"
-    pattern = rf'\{{"desc": "([a-z]+)", "bbox_2d": \[{", ".join([number] * 4)}\]\}}'
-    found = re.finditer(pattern, text)
-    return [
-        (match[1], (int(match[2]), int(match[3]), int(match[4]), int(match[5]))) for match in found
-    ]

@@ -19,7 +19,7 @@ from coordexp_metrics.demo.coordjson import END, FIRST_COORD, IDS, START, Batch
 from coordexp_metrics.demo.scenes import BINS, CANVAS
 
 GRID = CANVAS // 16
-LONGEST = 48
+LONGEST, LONGEST_ANSWER = 96, 48
 
 
 class Detector(nn.Module):
@@ -50,7 +50,7 @@ class Detector(nn.Module):
     def answer(self, images: Tensor) -> list[list[int]]:
         """Greedy decoding, until every answer has ended or there is no room left."""
         ids = torch.full((len(images), 1), IDS[START])
-        while ids.shape[1] < LONGEST and not (ids == IDS[END]).any(dim=1).all():
+        while ids.shape[1] < LONGEST_ANSWER and not (ids == IDS[END]).any(dim=1).all():
             likeliest = self(Batch.prompted(images, ids))[:, -1:].argmax(dim=-1)
             ids = torch.cat([ids, likeliest], dim=1)
         return ids[:, 1:].tolist()

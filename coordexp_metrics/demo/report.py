@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from coordexp_metrics import CATALOGUE, Payload, read
 from coordexp_metrics.audit.validate import validate
-from coordexp_metrics.demo.coordjson import WORDS, Batch, decode, parse
+from coordexp_metrics.demo.coordjson import WORDS, decode, pictures
 from coordexp_metrics.demo.detector import Detector
-from coordexp_metrics.demo.scenes import Box, Digits, Scene
+from coordexp_metrics.demo.scenes import Digits, Scene
+from coordexp_metrics.rollouts import DetectedObject, parse_rollout
 
 LOG = "metrics.jsonl"
+STAGE2 = "stage2"
 TELLING = (
     "loss",
     "coord_diag/expected_bin_mae",
@@ -37,7 +40,18 @@ def closing(out: Path, detector: Detector, chance: Payload, first: Payload, last
         say(f"{CATALOGUE[key].eval_key:36}" + "".join(f"{value:10.3f}" for value in values))
     say(f"\n{digits_found(detector)}")
     say_where_to_look(out)
-    return validated(out / LOG)
+    return max(validated(log) for log in sorted(out.glob(f"**/{LOG}")))
+
+
+def learned(before: Payload, after: Payload) -> str:
+    """What the rollouts taught: the same held-out scenes before and after."""
+    keys = ("rollout/f1", "eval_rollout/mAP", "rollout/matched_maskiou_mean")
+    lines = [
+        f"{CATALOGUE[key].eval_key:36}"
+        + "".join(f"{payload.metrics.get(key, 0.0):10.3f}" for payload in (before, after))
+        for key in keys
+    ]
+    return "\n".join([f"\n{'':36}{'before':>10}{'after':>10}", *lines])
 
 
 def say_where_to_look(out: Path) -> None:
@@ -46,7 +60,7 @@ def say_where_to_look(out: Path) -> None:
     say(f"curves           tensorboard --logdir {out / 'tb'}")
     for run in sorted((out / "wandb").glob("offline-run-*"))[-1:]:
         say(f"weights & biases wandb sync {run}")
-    say("any key          coordexp-metrics explain eval_coord_diag/expected_bin_mae")
+    say("any key          coordexp-metrics explain eval_coord_diag/expected_bin_mae\n")
 
 
 def validated(log: Path) -> int:
@@ -54,14 +68,18 @@ def validated(log: Path) -> int:
     report = validate(read(log))
     for finding in report.findings:
         say(f"{finding.path}:{finding.line}: {finding.rule} {finding.message}")
-    say(f"\n{report.statistics['records']} records validated, {len(report.findings)} findings")
+    where = log.relative_to(log.parents[1])
+    records, findings = report.statistics["records"], len(report.findings)
+    say(f"{where}: {records} records validated, {findings} findings")
     return report.exit_code()
 
 
 def digits_found(detector: Detector, scenes: int = 64) -> str:
     """Greedy answers to held-out scenes, against what stands in them."""
     asked = Digits(held_out=True).scenes(scenes, np.random.default_rng(2))
-    answers = [parse(decode(ids)) for ids in detector.eval().answer(Batch.of(asked).images)]
+    answers = [
+        parse_rollout(decode(ids)).objects for ids in detector.eval().answer(pictures(asked))
+    ]
     boxes, named = np.sum(
         [found(scene, answer) for scene, answer in zip(asked, answers, strict=True)], axis=0
     )
@@ -71,16 +89,16 @@ def digits_found(detector: Detector, scenes: int = 64) -> str:
     )
 
 
-def found(scene: Scene, answer: list[tuple[str, Box]]) -> tuple[int, int]:
+def found(scene: Scene, answer: Sequence[DetectedObject]) -> tuple[int, int]:
     """Digits that a predicted box covers at IoU 0.5, and those of them that its word names."""
     covering = [
-        [WORDS[digit] == word for word, guess in answer if overlap(box, guess) >= 0.5]
+        [WORDS[digit] == guess.desc for guess in answer if overlap(box, guess.points) >= 0.5]
         for digit, box in scene.objects
     ]
     return sum(map(bool, covering)), sum(map(any, covering))
 
 
-def overlap(a: Box, b: Box) -> float:
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -88,6 +106,6 @@ def overlap(a: Box, b: Box) -> float:
     return shared / (area(a) + area(b) - shared) if shared else 0.0
 
 
-def area(box: Box) -> int:
+def area(box: Sequence[float]) -> float:
     """Square bins; a box that is inside out has none."""
     return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)

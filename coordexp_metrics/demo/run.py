@@ -27,8 +27,9 @@ from coordexp_metrics import CATALOGUE, MetricsRegistry, Payload, PipelineIdenti
 from coordexp_metrics.demo.coordjson import COORD_IDS, Batch
 from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.objective import SIGMA, WEIGHTS, Normaliser, Supervised, terms
-from coordexp_metrics.demo.report import LOG, closing, say
-from coordexp_metrics.demo.scenes import Digits
+from coordexp_metrics.demo.report import LOG, STAGE2, closing, learned, say
+from coordexp_metrics.demo.scenes import Digits, Scene
+from coordexp_metrics.demo.stage2 import STAGE2_PIPELINE, SelfPlay
 from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.sinks import JsonlSink, TensorBoardSink, WandbSink
 from coordexp_metrics.sinks.base import Sink
@@ -52,23 +53,33 @@ def main(
     wandb: bool = True,
     evaluate_every: int = 50,
     packed: bool = False,
+    stage2_steps: int = 24,
 ) -> int:
     """Train, log to `out`, report, and validate what was logged; 0 if the log is clean."""
     torch.set_num_threads(1)  # a step is small: threads that wait for one another cost more
     out = own_folder(out)
     began = time.monotonic()
     with ExitStack() as stack:
-        sinks: list[Sink] = [JsonlSink(out / LOG), TensorBoardSink(out / "tb")]
-        if wandb:
-            sinks.append(WandbSink(stack.enter_context(offline_run(out))))
-        registry = stack.enter_context(
-            MetricsRegistry(sinks, parameters=WEIGHTS, run={"seed": seed}, pipeline=PIPELINE)
-        )
-        training = Training(registry, steps, seed, per_row=PACK if packed else 1)
-        evaluations = list(training.run(evaluate_every))
-    say(f"trained {steps} steps in {time.monotonic() - began:.0f} s")
-    say(training.parity())
-    return closing(out, training.detector, training.chance(), evaluations[0], evaluations[-1])
+        run = stack.enter_context(offline_run(out)) if wandb else None
+        options: dict[str, Any] = {"parameters": WEIGHTS, "run": {"seed": seed}}
+        with MetricsRegistry(sinks_in(out, run), pipeline=PIPELINE, **options) as registry:
+            training = Training(registry, steps, seed, per_row=PACK if packed else 1)
+            evaluations = list(training.run(evaluate_every))
+        say(f"trained {steps} steps in {time.monotonic() - began:.0f} s")
+        say(training.parity())
+        if stage2_steps:
+            stage2 = sinks_in(out / STAGE2, run)
+            with MetricsRegistry(stage2, pipeline=STAGE2_PIPELINE, **options) as registry:
+                before, after = SelfPlay(registry, training).run(steps, stage2_steps)
+            say(learned(before, after))
+    first, last = evaluations[0], evaluations[-1]
+    return closing(out, training.detector, training.chance(), first, last)
+
+
+def sinks_in(out: Path, run: Any = None) -> list[Sink]:
+    """A durable log, TensorBoard, and W&B where there is a run."""
+    sinks: list[Sink] = [JsonlSink(out / LOG), TensorBoardSink(out / "tb")]
+    return [*sinks, WandbSink(run)] if run is not None else sinks
 
 
 def own_folder(out: Path) -> Path:
@@ -131,8 +142,7 @@ class Training:
 
     def step(self, global_step: int) -> Payload:
         """One optimizer step: its micro-batches fold into one window, and so into one payload."""
-        micro_batches = [self.digits.scenes(SCENES, self.rng) for _ in range(MICRO_BATCHES)]
-        batches = [Batch.of(scenes, self.per_row) for scenes in micro_batches]
+        batches = [Batch.of(self.draw(), self.per_row) for _ in range(MICRO_BATCHES)]
         for share in self.shares(self.detector, batches):
             share.backward()  # type: ignore[no-untyped-call]
         self.observe_step(global_step, batches)
@@ -140,6 +150,10 @@ class Training:
         self.schedule.step()
         self.optimizer.zero_grad()
         return self.window.close(mode="train", global_step=global_step)
+
+    def draw(self) -> list[Scene]:
+        """The scenes of one micro-batch."""
+        return self.digits.scenes(SCENES, self.rng)
 
     def shares(self, answer: Answerer, batches: Sequence[Batch]) -> Iterator[Tensor]:
         """Each micro-batch's share of the objective; the window has seen it when it comes."""

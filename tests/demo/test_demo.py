@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from coordexp_metrics import CATALOGUE, MetricsRegistry
-from coordexp_metrics.demo import run
-from coordexp_metrics.demo.coordjson import FIRST_COORD, WORDS, Batch, decode, encode, parse
+from coordexp_metrics.demo import run, stage2
+from coordexp_metrics.demo.coordjson import FIRST_COORD, WORDS, Batch, decode, encode
 from coordexp_metrics.demo.detector import Detector
 from coordexp_metrics.demo.objective import WEIGHTS
 from coordexp_metrics.demo.scenes import BINS, CANVAS, Digits, Scene
+from coordexp_metrics.rollouts import parse_rollout
 from coordexp_metrics.sinks import MemorySink
 from coordexp_metrics.token_types.codes import COORD, IGNORE, UNSUPERVISED
 
@@ -70,7 +71,8 @@ def test_an_answer_is_json_but_for_its_coordinates_and_reads_back() -> None:
         text = decode(encode(scene))
         plain = json.loads(text.replace("<|coord_", "").replace("|>", ""))
         assert len(plain["objects"]) == len(scene.objects)
-        assert parse(text) == [(WORDS[digit], box) for digit, box in scene.objects]
+        read_back = [(thing.desc, thing.points) for thing in parse_rollout(text).objects]
+        assert read_back == [(WORDS[digit], box) for digit, box in scene.objects]
 
 
 def trained(seed: int, steps: int = 12, per_row: int = 1) -> MemorySink:
@@ -113,7 +115,7 @@ def test_a_packed_answer_sees_its_own_image_and_its_own_past() -> None:
 
 
 def test_scenes_that_do_not_fill_their_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 scenes do not fill rows of 2"):
+    with pytest.raises(ValueError, match="3 answers do not fill rows of 2"):
         Batch.of(scenes(count=3), per_row=2)
 
 
@@ -128,11 +130,13 @@ def test_the_terms_of_a_step_add_up_to_its_loss(monkeypatch: pytest.MonkeyPatch)
 
 def test_main_leaves_a_clean_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "SCENES", 4)
-    assert run.main(tmp_path, steps=4, wandb=False, evaluate_every=2) == 0
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    modes = [json.loads(line).get("mode") for line in lines]
-    assert (modes.count("train"), modes.count("eval")) == (4, 3)
-    assert list((tmp_path / "tb").iterdir())
+    monkeypatch.setattr(stage2, "EVALUATED", 4)
+    assert run.main(tmp_path, steps=4, wandb=False, evaluate_every=2, stage2_steps=2) == 0
+    for folder, steps, evaluations in ((tmp_path, 4, 3), (tmp_path / "stage2", 2, 2)):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        modes = [json.loads(line).get("mode") for line in lines]
+        assert (modes.count("train"), modes.count("eval")) == (steps, evaluations)
+        assert list((folder / "tb").iterdir())
 
 
 def test_a_second_run_has_a_folder_to_itself(tmp_path: Path) -> None:

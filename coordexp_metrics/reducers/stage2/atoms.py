@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ...catalogue import CATALOGUE
 from ...catalogue.objective import CoordLoss, Objective, SelfContextTextLoss, TextLoss
 from ...contract.errors import DeclarationError, ObservationError
+from ...contract.identity import PipelineIdentity
 from ...contract.keys import near
 from ...contract.metric import Metric
+from ...contract.weights import effective_weights
 from ...window import Window
 from ..rollouts import VARIANTS
 
@@ -97,6 +99,24 @@ class ObjectiveAtoms:
             off |= key == SELF_CONTEXT and n_softctx_iter == 1
             off |= variant == "stage2_rollout_aligned" and channel == "A"
             self.weights[key] = 0.0 if off else modules.get(module, 1.0) * _term(atom, terms)
+
+    @classmethod
+    def of(
+        cls, identity: PipelineIdentity, n_softctx_iter: int = 2, *, strict: bool = False
+    ) -> ObjectiveAtoms:
+        """The atoms of a resolved pipeline.
+
+        Raises:
+            DeclarationError: the identity is of no Stage-2 variant.
+
+        >>> from coordexp_metrics import resolve_pipeline
+        >>> pipeline = resolve_pipeline({"custom.trainer_variant": "stage2_two_channel"})
+        >>> ObjectiveAtoms.of(pipeline).active("A")[:2]
+        ('loss/A1_text/struct_ce', 'loss/A1_text/desc_ce')
+        """
+        terms = effective_weights(identity, n_softctx_iter)
+        variant = identity.extra["variant"]
+        return cls(terms=terms, n_softctx_iter=n_softctx_iter, variant=variant, strict=strict)
 
     def active(self, channel: Channel) -> tuple[str, ...]:
         """The keys of the atoms that a step of ``channel`` has, in catalogue order."""
