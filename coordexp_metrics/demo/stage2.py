@@ -41,7 +41,7 @@ __all__ = ["STAGE2_PIPELINE", "SelfPlay"]
 
 VARIANT: Literal["stage2_two_channel"] = "stage2_two_channel"
 B_RATIO, PASSES = 0.5, 2
-LEARNING_RATE, CAPACITY, EVALUATED = 2e-4, 384, 64
+LEARNING_RATE, CAPACITY, EVALUATED = 3e-5, 384, 64
 COORD_CONFIG = {"soft_ce_weight": 0.1, "w1_weight": 1.0, "coord_gate_weight": 1.0}
 STAGE2_PIPELINE = resolve_pipeline(
     {
