@@ -1,4 +1,4 @@
-"""One record is one sealed line of JSON; numbers keep every bit, and NaN is a word in ``nonfinite``.
+"""One record is one sealed line of JSON; numbers keep every bit, NaN is a word in ``nonfinite``.
 
 orjson writes the lines where it is installed, ten times as fast; the standard library writes the
 same data where it is not, and the lines that orjson refuses (integers beyond 64 bits).
@@ -24,7 +24,7 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["RESERVED", "footer_line", "header_line", "plain", "record_line"]
+__all__ = ["RESERVED", "footer_line", "header_line", "plain", "record_line", "row_line"]
 
 RESERVED = frozenset(
     {
@@ -117,6 +117,11 @@ def _sums_up(numbers: Mapping[str, float]) -> bool:
         return math.isfinite(sum(numbers.values()))
     except OverflowError:  # an integer beyond the range of a float
         return False
+
+
+def row_line(row: Mapping[str, Any]) -> bytes:
+    """A record that is JSON data already, such as a spool keeps, as a line."""
+    return _line(({"seq": row["seq"]} if "seq" in row else {}) | dict(row))
 
 
 def _line(row: dict[str, Any]) -> bytes:

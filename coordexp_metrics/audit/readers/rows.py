@@ -87,6 +87,8 @@ class Rows:
             self._say("line.not_object", f"is {_kind(value)}, not an object")
         elif type(value.get("header")) is dict and "metrics" not in value:
             self._header(value["header"])
+        elif type(value.get("footer")) is dict and "metrics" not in value:
+            self.summaries.append(value)
         elif "schema_version" in value or type(value.get("metrics")) is dict:
             yield from self._payload(value)
         elif "log_history" in value or any(key in value for key in SUMMARY):
