@@ -33,6 +33,7 @@ RESERVED = frozenset(
         "global_step",
         "seq",
         "time",
+        "monotonic",
         "dataset",
         "metrics",
         "nonfinite",
@@ -82,6 +83,8 @@ def record_line(record: Record) -> bytes:
     row["global_step"] = record.global_step
     if record.time is not None:
         row["time"] = record.time
+    if record.monotonic is not None:
+        row["monotonic"] = record.monotonic
     if record.dataset is not None:
         row["dataset"] = plain(record.dataset)
     row["metrics"] = _finite(record.metrics)

@@ -22,6 +22,7 @@ from .encode import footer_line, header_line, record_line
 from .files import Disk, cannot_write
 from .logfile import LogFile
 from .resume import resumption
+from .spool import boot_id
 
 __all__ = ["JsonlSink"]
 
@@ -94,10 +95,27 @@ class JsonlSink(Sink):
         self._header: Header | None = None
         self._place: dict[str, Any] = {}
         self._fault = ""
+        self._taken: Record | None = None
+        self._written = 0
         self._forget()
+
+    @property
+    def synced(self) -> int:
+        """How many of the records that it wrote since ``open`` are on the disk."""
+        return self._synced
+
+    def for_rank(self, rank: int) -> JsonlSink:
+        """A journal beside this one: ``metrics.rank3.jsonl``.
+
+        >>> JsonlSink("runs/a/metrics.jsonl").for_rank(3).path.name
+        'metrics.rank3.jsonl'
+        """
+        place = self._asked.with_name(f"{self._asked.stem}.rank{rank}{self._asked.suffix}")
+        return JsonlSink(place, rotate_bytes=self._rotate_bytes, disk=self._disk)
 
     def _forget(self) -> None:
         """Everything that was written is safe."""
+        self._synced = self._written
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._synced_at = self._disk.clock()
@@ -110,9 +128,8 @@ class JsonlSink(Sink):
         """
         self.close()
         self._header, self._fault = header, ""
-        self._asked = _of_rank(self._asked, header)
-        self._place = {**resumption(self._asked), "pid": os.getpid()}
-        self._taken: Record | None = None
+        self._place = {"boot": boot_id(), "pid": os.getpid(), **resumption(self._asked)}
+        self._taken = None
         self._written = 0
         self._file = self._begun(self._place)
         self.path = self._file.path
@@ -244,7 +261,3 @@ class JsonlSink(Sink):
     def _footer(self) -> bytes:
         last = self._taken.seq if self._taken is not None else None
         return footer_line({"records": self._written, "last_seq": last, "closed": time.time()})
-
-
-def _of_rank(path: Path, header: Header) -> Path:
-    return path

@@ -115,7 +115,7 @@ class Rows:
             return
         extra = dict(payload.extra)
         metrics, nonfinite, skipped = self._sorted(payload.metrics)
-        seq, time, health = extra.pop("seq", None), extra.pop("time", None), extra.pop("health", {})
+        seq, health = extra.pop("seq", None), extra.pop("health", {})
         self._last_step = payload.global_step
         yield Record(
             mode=payload.mode,
@@ -123,7 +123,8 @@ class Rows:
             metrics=metrics,
             nonfinite={**nonfinite, **payload.nonfinite},
             seq=seq if type(seq) is int else None,
-            time=float(time) if type(time) in {int, float} and abs(time) < LARGEST else None,
+            time=_seconds(extra.pop("time", None)),
+            monotonic=_seconds(extra.pop("monotonic", None)),
             dataset=payload.dataset,
             coverage=payload.coverage,
             health=self._sorted(health)[0] if type(health) is dict else {},
@@ -235,6 +236,10 @@ def _whole(value: object) -> int | None:
         return int(value) if value.is_integer() else None
     found = _PROGRESS.fullmatch(value) if type(value) is str else None
     return int(found.group(1)) if found else None
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if type(value) in {int, float} and abs(value) < LARGEST else None
 
 
 def _kind(value: object) -> str:
