@@ -24,7 +24,15 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["RESERVED", "footer_line", "header_line", "plain", "record_line", "row_line"]
+__all__ = [
+    "RESERVED",
+    "footer_line",
+    "head_line",
+    "header_line",
+    "plain",
+    "record_line",
+    "row_line",
+]
 
 RESERVED = frozenset(
     {
@@ -56,8 +64,13 @@ def header_line(header: Header, place: Mapping[str, Any] | None = None) -> bytes
         header: what the registry says of the run.
         place: what the journal says of this file: attempt, resumed_from, continues.
     """
-    told = {"format": FORMAT_VERSION, "checksum": CHECKSUM} | header.to_data() | dict(place or {})
-    return _line({"header": plain(told)})
+    return head_line(header.to_data() | dict(place or {}))
+
+
+def head_line(told: Mapping[str, Any]) -> bytes:
+    """A header that is data already, as a line; it says that the lines are sealed."""
+    known = {"format": FORMAT_VERSION, "checksum": CHECKSUM}
+    return _line({"header": plain(known | dict(told) | known)})
 
 
 def footer_line(footer: Mapping[str, Any]) -> bytes:

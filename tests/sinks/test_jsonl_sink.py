@@ -45,8 +45,8 @@ def parse(line: bytes) -> dict:
     text = unseal(line.removesuffix(b"\n"))
     assert text is not None, line
     row = json.loads(line, parse_constant=refuse_constant)
-    crc = row.pop("crc")
-    assert line.endswith(b'"crc":"%b"}\n' % crc.encode()) or line.endswith(b'"}')
+    assert list(row)[-1] == "crc"
+    del row["crc"]
     return row
 
 
