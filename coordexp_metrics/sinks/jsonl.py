@@ -95,6 +95,7 @@ class JsonlSink(Sink):
         self._header: Header | None = None
         self._place: dict[str, Any] = {}
         self._fault = ""
+        self._full = False
         self._taken: Record | None = None
         self._written = 0
         self._forget()
@@ -127,7 +128,7 @@ class JsonlSink(Sink):
             SinkError: the path is a directory or a link, or its parent cannot be written.
         """
         self.close()
-        self._header, self._fault = header, ""
+        self._header, self._fault, self._full = header, "", False
         self._place = {"boot": boot_id(), "pid": os.getpid(), **resumption(self._asked)}
         self._taken = None
         self._written = 0
@@ -160,7 +161,7 @@ class JsonlSink(Sink):
         file = self._settled()
         if record is not self._taken:
             line = record_line(record)
-            if file.lines and file.size + len(line) > self._rotate_bytes:
+            if file.lines and (self._full or file.size + len(line) > self._rotate_bytes):
                 self.flush()
                 file = self._follow(self._settled(), "it is full", restore=False)
             self._append(file, line)
@@ -173,7 +174,8 @@ class JsonlSink(Sink):
             file.append(line)
         except OSError as error:
             # A limit on the size of files is one on this file: a further one has room again.
-            if error.errno in _BROKEN or (error.errno == errno.EFBIG and file.lines):
+            self._full = error.errno == errno.EFBIG
+            if error.errno in _BROKEN:
                 self._fault = f"write: {error.strerror}"
             raise
         self._kept.append(line)
@@ -234,6 +236,7 @@ class JsonlSink(Sink):
             fresh.discard()
             raise
         self._file, self.path = fresh, fresh.path
+        self._full = False
         self._forget()
         try:
             old.close()
