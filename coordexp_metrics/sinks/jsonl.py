@@ -37,10 +37,17 @@ class JsonlSink(Sink):
     [{'loss': 1.25}]
     """
 
+    durable = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = self._asked = Path(path)
         self._descriptor: int | None = None
         self._torn = False
+
+    def for_rank(self, rank: int) -> JsonlSink:
+        """A journal beside this one: ``metrics.rank3.jsonl``."""
+        name = f"{self._asked.stem}.rank{rank}{self._asked.suffix}"
+        return JsonlSink(self._asked.with_name(name))
 
     def open(self, header: Header) -> None:
         """Make the file and write its header.
