@@ -21,6 +21,7 @@ __all__ = ["Follower"]
 # How much of the end of a file is looked at first, and how much at a time.
 REACH = 8 << 20
 PIECE = 4 << 20
+HEAD = 4096
 
 
 class Follower:
@@ -69,7 +70,8 @@ class _File:
         self._path = path
         self._limits = limits
         self._problems = problems
-        self._identity: tuple[int, int] | None = None
+        self._state: tuple[int, ...] = ()
+        self._head = b""
         self._start(0)
 
     def _start(self, at: int) -> None:
@@ -86,9 +88,7 @@ class _File:
     def records(self) -> Iterator[Record]:
         """What stands between the place reached and the last newline."""
         with suppress(FileNotFoundError):
-            found = os.stat(self._path)  # noqa: PTH116
-            identity = found.st_dev, found.st_ino
-            if identity == self._identity and found.st_size == self._at:
+            if _state_of(os.stat(self._path)) == self._state:  # noqa: PTH116
                 return
         with open_regular(self._path) as stream:
             found = os.fstat(stream.fileno())
@@ -102,10 +102,12 @@ class _File:
 
     def _look(self, descriptor: int, found: os.stat_result) -> None:
         """Begin near the end of a file that is new here, or is no longer what it was."""
-        identity = found.st_dev, found.st_ino
-        if identity == self._identity and found.st_size >= self._at:
+        # The number of a deleted file may be used again; its header, with its run, is not.
+        head = os.pread(descriptor, HEAD, 0)
+        same = head.startswith(self._head) and found.st_size >= self._at
+        known, self._head, self._state = bool(self._state), head, _state_of(found)
+        if known and same:
             return
-        self._identity = identity
         start = max(0, found.st_size - REACH)
         if start:
             start += os.pread(descriptor, PIECE, start).find(b"\n") + 1
@@ -130,3 +132,7 @@ class _File:
             yield from self._decoder.decode(text)
             for fault in self._decoder.faults:
                 self._say(fault.code, fault.message)
+
+
+def _state_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

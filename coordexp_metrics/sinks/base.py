@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from ..contract.header import Header
 from ..contract.record import Record
@@ -20,9 +20,11 @@ class Sink:
     Attributes:
         durable: whether this is a journal. A live sink loses its oldest records when it falls too
             far behind; a journal loses none, and what it has not taken yet is in the spool.
+        instant: whether ``write`` only touches memory: such a sink needs neither thread nor queue.
     """
 
     durable: ClassVar[bool] = False
+    instant: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -37,7 +39,7 @@ class Sink:
         """
         return None
 
-    def for_rank(self, rank: int) -> Self:
+    def for_rank(self, rank: int) -> Sink:
         """Of a journal: a sink like this one, unopened, with a place of its own for ``rank``.
 
         Called where a rank that is not the main one has records of its own, once its group is lost.
@@ -45,7 +47,7 @@ class Sink:
         raise NotImplementedError
 
     def attached(self, settle: Callable[[], None]) -> None:
-        """Called before ``open``; ``settle`` waits, at most a second, for everything emitted."""
+        """Called before ``open``; ``settle`` waits, at most a second, for what was emitted."""
 
     def open(self, header: Header) -> None:
         """Called once, before the first record.

@@ -155,8 +155,8 @@ class JsonlSink(Sink):
 
         Raises:
             ValueError: it holds a number that is not finite.
-            OSError: the disk took no part of it.
-            SinkError: the sink is not open, or no further file can be made.
+            OSError: the disk took no part of it, or no further file can be made.
+            SinkError: the sink is not open.
         """
         file = self._settled()
         if record is not self._taken:
@@ -195,7 +195,6 @@ class JsonlSink(Sink):
 
         Raises:
             OSError: that cannot be done now; what is not safe is kept for the next time.
-            SinkError: no further file can be made.
         """
         if self._file is None:
             return
@@ -227,7 +226,12 @@ class JsonlSink(Sink):
     def _follow(self, old: LogFile, why: str, *, restore: bool) -> LogFile:
         """Begin a further file of this attempt; what is not safe in the old one goes there too."""
         place = {**self._place, "continues": {"file": old.path.name, "why": why}}
-        fresh = self._begun(place)
+        try:
+            fresh = self._begun(place)
+        except SinkError as error:
+            # In the middle of a run that is a fault that may pass, as any of the disk's.
+            number = getattr(error.__cause__, "errno", None) or errno.EIO
+            raise OSError(number, str(error)) from error
         try:
             for data in (old.rescued() or self._kept) if restore else ():
                 fresh.put(data)

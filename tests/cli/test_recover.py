@@ -217,7 +217,7 @@ def test_ranks_stand_one_behind_the_other(tmp_path, command):
         sink = JsonlSink(tmp_path / "metrics.jsonl")
         sink = sink.for_rank(rank) if rank else sink
         sink.open(Header(Catalogue(), run_id=f"r{rank}", rank=rank))
-        sink.write(Record("train", 1, {"loss": float(rank)}, seq=0))
+        sink.write(Record("train", 1, {"loss": float(rank)}, seq=7 * rank))
         sink.close()
     result = command(tmp_path)
     assert result.exit_code == 0
