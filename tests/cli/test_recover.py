@@ -140,10 +140,10 @@ def test_D11_after_a_restart_nobody_looks_for_the_spool_in_memory(tmp_path, comm
     assert command(tmp_path, "--spool", spool).exit_code == 0
 
 
-def run_of(directory):
+def run_of(directory, what="run_id"):
     records = read(directory / "metrics.jsonl")
     list(records)
-    return records.headers[0]["run_id"]
+    return records.headers[0][what]
 
 
 def test_D11_an_attempt_that_is_not_there_is_missed(tmp_path, command):
@@ -312,3 +312,48 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+KILLED = """
+import sys, time
+from coordexp_metrics import MetricsRegistry
+from coordexp_metrics.sinks import JsonlSink
+from coordexp_metrics.sinks.files import Disk
+
+class Slow(Disk):
+    def write(self, descriptor, data):
+        time.sleep(0.01 if sys.argv[2] == "slow" else 0)
+        return super().write(descriptor, data)
+    def sync(self, descriptor):
+        time.sleep(60 if sys.argv[2] == "hung" else 0)
+
+registry = MetricsRegistry(sinks=[JsonlSink(sys.argv[1], disk=Slow())], on_violation="count")
+for step in range(10_000):
+    mode = "eval" if step % 50 == 49 else "train"
+    registry.emit({"schema_version": 1, "mode": mode, "global_step": step,
+                   "metrics": {"loss": 1 / (step + 1)}})
+    print(step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("disk", ["healthy", "slow", "hung"])
+@pytest.mark.parametrize("times", [3, pytest.param(70, marks=pytest.mark.soak)])
+def test_D02_no_acknowledged_record_of_a_killed_run_is_lost(tmp_path, command, disk, times):
+    for turn in range(times):
+        run = tmp_path / f"{disk}{turn}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(run / "metrics.jsonl"), disk],
+            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        for _ in range(turn * 97 % 500 + 60):
+            process.stdout.readline()
+        process.kill()
+        acknowledged = process.stdout.read().split(b"\n")[-2:-1]
+        process.wait()
+        process.stdout.close()
+        result = command(run)
+        found = [row["seq"] for row in rows(result.stdout_bytes)]
+        assert found == list(range(len(found)))
+        assert len(found) > int((acknowledged or [b"59"])[0])
+        assert result.exit_code == 0, result.stderr
+        Path(run_of(run, "spool")).unlink()
