@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import struct
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -52,22 +53,34 @@ class Shape:
 
     Attributes:
         plan: names, bounds and laws.
+        keys: in their order.
         mode: of the payloads that have it.
         report: what ``emit`` returns for each.
         current: the types that the last payload had, and how to pack them.
+        size: of the dict that the last payload had. A dict with any key that is no exact str keeps
+            a hash beside each key, so that of equally many keys it is never of this size.
     """
 
-    __slots__ = ("_layouts", "current", "mode", "plan", "report")
+    __slots__ = ("_layouts", "current", "keys", "mode", "plan", "report", "size")
 
     def __init__(self, plan: Plan, mode: Mode) -> None:
         names = plan.names
         self.plan = plan
+        self.keys = names.keys
         self.mode: Mode = mode
         accepted = len(names.keys) - len(names.dropped)
         dropped = MappingProxyType(names.dropped)
         self.report = EmitReport(accepted, dropped, tuple(names.violations))
         self.current: tuple[tuple[type, ...] | None, Layout] = (None, None)
         self._layouts: dict[tuple[type, ...], Layout] = {}
+        self.size = -1
+
+    def fits(self, row: Mapping[Any, Any]) -> bool:
+        """Whether the keys of ``row``, equal to those of the plan, are exact strings as well."""
+        exact = are_exact(row)
+        if exact:
+            self.size = sys.getsizeof(row, -1)
+        return exact
 
     def layout(self, types: tuple[type, ...], make: Callable[[Shape, str], Layout]) -> Layout:
         """How to pack numbers of these types."""
@@ -98,6 +111,7 @@ class HandOver:
         self._inbox = inbox
         self._seq = itertools.count()
         self._shapes: dict[tuple[str, tuple[object, ...]], Shape] = {}
+        self._recent: Shape | None = None
 
     def usual(self, payload: Mapping[str, Any] | Payload) -> EmitReport | None:
         """Hand over a payload of plain finite numbers under known keys; None for any other."""
@@ -108,8 +122,10 @@ class HandOver:
         row = metrics.copy()
         keys, values = tuple(row), list(row.values())
         types = tuple(map(type, values))
-        shape = self._shapes.get((mode, keys)) or self._shape(mode, keys)
-        if shape is None or not {str}.issuperset(map(type, keys)):
+        shape = self._recent
+        if shape is None or shape.keys != keys or shape.mode != mode:
+            shape = self._recent = self._shapes.get((mode, keys)) or self._shape(mode, keys)
+        if shape is None or (sys.getsizeof(row, 0) != shape.size and not shape.fits(row)):
             return None
         known, layout = shape.current
         if types != known:
@@ -123,14 +139,14 @@ class HandOver:
         if self.writes is not None and not self.writes(json.loads(tail or b"{}").get("coverage")):
             slots = NOWHERE
         elif self.is_spooled:
-            slots = self._packed(layout, (seq, now, monotonic, step), tail, values)
+            slots = self._packed(layout, seq, now, monotonic, step, tail, values)
             if slots is None:
-                slots = self._as_row(shape, (seq, now, monotonic, step), tail, values)
+                slots = self._as_row(shape, seq, now, monotonic, step, tail, values)
         self._inbox.append((shape, values, step, tail, seq, now, monotonic, slots))
         return shape.report
 
     def _shape(self, mode: str, keys: tuple[object, ...]) -> Shape | None:
-        if mode not in {"train", "eval"} or not {str}.issuperset(map(type, keys)):
+        if mode not in {"train", "eval"} or not are_exact(keys):
             return None
         checked: Any = mode
         plan = self._namer.plan(keys, checked)
@@ -158,14 +174,16 @@ class HandOver:
     def _packed(
         self,
         layout: Layout,
-        stamp: tuple[int, float, float, int],
+        seq: int,
+        now: float,
+        monotonic: float,
+        step: int,
         tail: bytes,
         values: list[float],
     ) -> Sequence[int] | None:
         if layout is None or self.spool is None:
             return None
         pack, plan = layout
-        seq, now, monotonic, step = stamp
         length = PREFIX + 8 * len(values) + len(tail)
         length = length if length <= ROOM else 0  # the spool divides what one slot cannot hold
         try:
@@ -190,11 +208,13 @@ class HandOver:
     def _as_row(
         self,
         shape: Shape,
-        stamp: tuple[int, float, float, int],
+        seq: int,
+        now: float,
+        monotonic: float,
+        step: int,
         tail: bytes,
         values: list[float],
     ) -> Sequence[int] | None:
-        seq, now, monotonic, step = stamp
         row = {
             "mode": shape.mode,
             "global_step": step,
@@ -220,6 +240,11 @@ class HandOver:
             return None
         data = json.dumps({"schema_version": SCHEMA_VERSION, **row}, allow_nan=False)
         return self.spool.put(Kind.ROW, seq, data.encode())
+
+
+def are_exact(keys: Iterable[object]) -> bool:
+    """Whether all keys are strings and of no other type."""
+    return {str}.issuperset(map(type, keys))
 
 
 def sections_of(extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -262,6 +262,27 @@ def test_K01_to_K06_hostile_keys_cost_only_themselves(registry, memory, key):
     assert sum(map(len, report.dropped)) < 200
 
 
+@pytest.mark.parametrize("rest", [1, 40])
+def test_K01_a_key_of_a_str_subclass_is_refused_however_well_its_like_is_known(
+    registry, memory, rest
+):
+    """Equal keys that were seen before, from dicts made in several ways, let nothing through."""
+    good = {f"my/k{i}": float(i) for i in range(rest)} | {"loss": 1.0}
+
+    class Key(str):
+        __slots__ = ()
+
+    for _ in range(3):
+        registry.emit(payload(dict(good)))
+        registry.emit(payload({**good}))
+    bad = {Key(key) if key == "loss" else key: value for key, value in good.items()}
+    grown = dict(good)
+    grown[Key("loss2")] = 1.0
+    for form in bad, dict(bad), {**bad}, bad | {}:
+        assert registry.emit(payload(form)).dropped == {"'loss'": "key.type"}
+    assert registry.emit(payload(grown)).dropped == {"'loss2'": "key.type"}
+
+
 def test_K06_a_hundred_thousand_bad_keys_leave_no_trace(registry):
     for start in range(0, 10**5, 1000):
         registry.emit(payload({f"bad key {i}": 1.0 for i in range(start, start + 1000)}))
