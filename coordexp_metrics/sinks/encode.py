@@ -55,6 +55,8 @@ RESERVED = frozenset(
 )
 MAX_DEPTH = 32
 MAX_INT_BITS = 1024
+# Readers skip longer lines unread. The numbers of a record never come near it.
+MAX_LINE = 1 << 20
 
 
 def header_line(header: Header, place: Mapping[str, Any] | None = None) -> bytes:
@@ -64,7 +66,9 @@ def header_line(header: Header, place: Mapping[str, Any] | None = None) -> bytes
         header: what the registry says of the run.
         place: what the journal says of this file: attempt, resumed_from, continues.
     """
-    return head_line(header.to_data() | dict(place or {}))
+    told = header.to_data() | dict(place or {})
+    line = head_line(told)
+    return line if len(line) <= MAX_LINE else head_line(told | {"run": _left_out(header.run)})
 
 
 def head_line(told: Mapping[str, Any]) -> bytes:
@@ -82,7 +86,8 @@ def record_line(record: Record) -> bytes:
     """One record as a line.
 
     Further sections of the payload stand beside the known ones; a section whose name the format
-    needs for itself stands under ``extra``.
+    needs for itself stands under ``extra``. Sections that would make a line longer than 1 MiB,
+    which readers skip, are left out and named in ``left_out``.
 
     Raises:
         ValueError: a number in ``metrics`` or ``health`` is not finite.
@@ -103,7 +108,16 @@ def record_line(record: Record) -> bytes:
     row["metrics"] = _finite(record.metrics)
     if record.nonfinite or record.coverage or record.health or record.extra:
         _add_sections(row, record)
-    return _line(row)
+    line = _line(row)
+    if len(line) > MAX_LINE and record.extra:
+        kept = {name: section for name, section in row.items() if name in RESERVED - {"extra"}}
+        line = _line(kept | _left_out(record.extra))
+    return line
+
+
+def _left_out(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of what would make a line too long to be read."""
+    return {"left_out": [safe_text(name)[1:-1] for name in list(sections)[:64]]}
 
 
 def _add_sections(row: dict[str, Any], record: Record) -> None:

@@ -134,6 +134,12 @@ def test_every_section_of_a_record_is_written() -> None:
     }
 
 
+def test_numbers_whose_sum_is_no_number_are_numbers() -> None:
+    for values in ([1.7e308, 1.7e308], [10**308, 10**308, 0.5]):
+        record = Record("train", 7, {f"k{at}": value for at, value in enumerate(values)})
+        assert list(parse(encode.record_line(record))["metrics"].values()) == values
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_not_finite_is_never_a_bare_token(value: float) -> None:
     with pytest.raises(ValueError, match="'loss' is not finite"):
@@ -346,3 +352,20 @@ def test_a_record_is_not_changed_by_being_written(tmp_path: Path, header: Header
     before = dataclasses.astuple(record)
     encode.record_line(record)
     assert dataclasses.astuple(record) == before
+
+
+def test_sections_never_make_a_line_too_long_to_be_read(tmp_path: Path, header: Header) -> None:
+    blob = "x" * (1 << 20)
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    sink.open(dataclasses.replace(header, run={"config": blob, "seed": 17}))
+    metrics = {f"{at:x>200}": 1.7976931348623157e308 for at in range(4096)}
+    sink.write(Record("train", 1, metrics, {"a": "nan"}, seq=0, extra={"blob": blob, "b": 1}))
+    sink.write(Record("train", 2, {"loss": 1.0}, seq=1, extra={"short": "x" * 1000}))
+    sink.close()
+    first, long, short = lines(sink.path)
+    assert first["header"]["run"] == {"left_out": ["config", "seed"]}
+    assert first["header"]["run_id"] == header.run_id
+    assert (long["metrics"], long["nonfinite"]) == (metrics, {"a": "nan"})
+    assert long["left_out"] == ["blob", "b"]
+    assert short["short"] == "x" * 1000
+    assert max(map(len, sink.path.read_bytes().split(b"\n"))) < 1 << 20
