@@ -77,9 +77,9 @@ class Accounts:
             return {**self._health, "contract/sink_dropped_total": sink_losses}
         return dict(self._health)
 
-    def report(self, sinks: Iterable[SinkReport]) -> dict[str, Any]:
-        """Everything as plain data."""
-        rejected = dict(self.rejected)
+    def report(self, sinks: Iterable[SinkReport], besides: Mapping[str, int]) -> dict[str, Any]:
+        """Everything as plain data; ``besides`` were rejected where nothing could count them."""
+        rejected = {**self.rejected, **{code: count for code, count in besides.items() if count}}
         accepted = self.accepted
         return {
             "received": accepted + sum(rejected.values()),

@@ -89,18 +89,23 @@ class Delivery:
         """Whether whoever hands over checks too: there are no sinks, or no thread any more."""
         return self.thread is None or self._ended
 
-    def start(self, fanout: FanOut, keep: object = None) -> None:
+    def start(self, fanout: FanOut, ended: Callable[[], None]) -> None:
         """Feed ``fanout`` from now on; a registry without sinks needs no thread.
 
-        The thread keeps ``keep`` until everything is closed.
+        The thread calls ``ended`` when every sink is closed, or hangs.
         """
         self.fanout = fanout
         fanout.start()
         if fanout.channels:
-            thread = Thread(target=self._run, args=[keep], name="coordexp-metrics", daemon=True)
+            thread = Thread(target=self._run, args=[ended], name="coordexp-metrics", daemon=True)
             with suppress(RuntimeError):  # the interpreter is ending
                 thread.start()
                 self.thread = thread
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is still at work."""
+        return self.fanout.is_running or (self.thread is not None and self.thread.is_alive())
 
     def forget(self) -> None:
         """In a forked child: nothing that was the parent's is anybody's here."""
@@ -110,7 +115,7 @@ class Delivery:
         self._mine = RLock()
         self._inbox.clear()
 
-    def _run(self, keep: object) -> None:
+    def _run(self, ended: Callable[[], None]) -> None:
         pause = EAGER
         with at_work():
             while not self._ended:
@@ -122,7 +127,8 @@ class Delivery:
                         self._wake.get_nowait()
             until = time.monotonic() + HUNG
             while self.fanout.is_running and time.monotonic() < until:
-                time.sleep(LAZY)
+                time.sleep(EAGER / 5)
+            ended()
 
     def pump(self) -> int:
         """Check what is there, unless another thread does; how many events that were."""

@@ -54,6 +54,9 @@ class Engine:
         on_violation: ``warn``, ``count`` or ``raise``.
         backoff: how to treat failing sinks.
 
+    Attributes:
+        too_deep: payloads that came where no call was possible any more.
+
     Raises:
         SinkError: a sink cannot be opened.
     """
@@ -81,6 +84,7 @@ class Engine:
         self._backoff = backoff
         self._stalled_at: object = None
         self._closing: Mark | None = None
+        self.too_deep = 0
         self._is_let_go = False
         self._waiting_sinks = [] if is_main else _own_sinks(sinks, header.rank)
         if is_main:
@@ -107,7 +111,7 @@ class Engine:
         if spool is not None:
             place = {"run": header.run_id, "rank": header.rank, "journal": fanout.journal}
             spool.begin(place)
-        self._delivery.start(fanout, self)
+        self._delivery.start(fanout, self._let_go)
 
     def _with_spool(self) -> Header:
         spool, problems = Spool.create()
@@ -146,7 +150,8 @@ class Engine:
             return EmitReport(0, {"emit": "overrun"}, (why,))
         report = self._intake.emit(payload)
         if self._delivery.is_inline:
-            self._delivery.pump()
+            with suppress(RecursionError):  # the next one checks it too
+                self._delivery.pump()
         return report
 
     def _is_relieved(self) -> bool:
@@ -164,7 +169,8 @@ class Engine:
     def report(self) -> dict[str, Any]:
         """The accounts, once everything emitted before is checked, or a second has passed."""
         self._delivery.settle()
-        report = self._delivery.accounts.report(self._delivery.fanout.report())
+        accounts = self._delivery.accounts
+        report = accounts.report(self._delivery.fanout.report(), {"recursion": self.too_deep})
         spool = self._hand_over.spool
         return {**report, "waiting": self._waiting(), "spool": str(spool.path) if spool else None}
 
@@ -185,9 +191,10 @@ class Engine:
         if self._intake.refusal not in {None, "closed"} or is_at_work():
             return self._flushed(Mark(), complete=False)
         mark = self._closing or self._end()
-        complete = self._delivery.wait(lambda: _is_done(mark), deadline)
+        delivery = self._delivery
+        delivery.wait(lambda: mark.done and not delivery.is_running, deadline)
         self._let_go()
-        return self._flushed(mark, complete=complete)
+        return self._flushed(mark, complete=mark.done)
 
     def abandon(self) -> None:
         """The registry is gone, unclosed: deliver what there is, and wait for nothing."""

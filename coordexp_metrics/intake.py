@@ -94,8 +94,8 @@ class Intake:
     def refused(self, code: str, path: str, why: str) -> EmitReport:
         """Count a payload that was not taken."""
         violation = _new(Violation, (code, path, why))
-        self._inbox.append(Refusal(code, (violation,)))
         report: EmitReport = _new(EmitReport, (0, {path: code}, (violation,)))
+        self._inbox.append(Refusal(code, (violation,)))
         return report
 
     def _unusual(self, payload: Mapping[str, Any] | Payload) -> EmitReport:

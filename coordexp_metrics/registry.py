@@ -11,12 +11,12 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from .catalogue import CATALOGUE
 from .contract.catalogue import Catalogue
-from .contract.check import Checker
+from .contract.check import Checker, Violation
 from .contract.header import Header
 from .contract.identity import PipelineIdentity
 from .contract.payload import Payload
@@ -29,6 +29,12 @@ from .sinks.encode import plain
 from .sinks.entries import Backoff
 
 __all__ = ["EmitReport", "FlushReport", "MetricsRegistry"]
+
+_TOO_DEEP = EmitReport(
+    0,
+    MappingProxyType({"emit": "recursion"}),
+    (Violation("recursion", "emit", "came at the limit of recursion; the payload is dropped"),),
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,13 @@ class MetricsRegistry:
         Raises:
             PayloadError: only with ``on_violation="raise"``.
         """
-        return self._engine.emit(payload)
+        try:
+            return self._engine.emit(payload)
+        except RecursionError:
+            if self._setup.on_violation == "raise":
+                raise
+            self._engine.too_deep += 1  # nothing can be called here
+            return _TOO_DEEP
 
     def report(self) -> dict[str, Any]:
         """The accounts: ``received = accepted + rejected``, breaches by code, and each sink's.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -398,7 +397,8 @@ import atexit
 def late():
     print(dict(registry.emit(payload(5)).dropped))
     MetricsRegistry([MemorySink()]).emit(payload(6))
-    MetricsRegistry([JsonlSink(folder + "/late.jsonl")]).emit(payload(6))
+    with MetricsRegistry([JsonlSink(folder + "/late.jsonl")]) as other:
+        other.emit(payload(6))
 class Dies:
     def __del__(self):
         registry.emit(payload(9))
