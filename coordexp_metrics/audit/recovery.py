@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..contract.errors import safe_text
 from ..contract.journal import seal, unseal
 from ..sinks.encode import footer_line, head_line, row_line
 from ..sinks.spool import boot_id, read_spool
+from ..sinks.spool_frames import FREE, ROOM, SLOT, frames_of
 from .journal_index import Lines, Run, index_file
 from .readers.limits import Limits
 from .readers.problems import SourceError
@@ -40,6 +42,7 @@ class Recovery:
         self._limits = Limits()
         self._runs: dict[str, Run] = {}
         self._spooled: dict[str, str] = {}
+        self._full: set[str] = set()
         self._lines = Lines()
         for source in sources:
             self._read_source(source)
@@ -115,6 +118,8 @@ class Recovery:
             run = self._runs.setdefault(name, Run(name, _header_of(found.header)))
         self.files.append(path)
         self._spooled[name] = path
+        if _is_full(path):
+            self._full.add(name)
         self.problems += [f"the spool {where}: {problem}" for problem in found.problems]
         for row in found.records:
             run.add(row["seq"], *self._lines.hold(unseal(row_line(row)[:-1]) or b"{}"))
@@ -144,6 +149,8 @@ class Recovery:
 
     def _unknown_end(self, run: Run) -> str | None:
         """Why nobody knows which record of ``run`` was the last; None if that is known."""
+        if run.name in self._full:
+            return "its spool was full, so later records may have been in memory alone"
         if run.name in self._spooled:
             return None
         spool = run.header.get("spool")
@@ -187,6 +194,14 @@ def recover(sources: Sequence[str], spools: Sequence[str] = ()) -> Recovery:
 def _header_of(spool: Mapping[str, Any]) -> dict[str, Any]:
     """The header of a journal that is known from its spool alone."""
     return {"run_id": spool["run"], "rank": spool.get("rank"), "boot": spool.get("boot")}
+
+
+def _is_full(path: str) -> bool:
+    """Whether a spool that was read has no room for a record like the largest in it."""
+    image = Path(path).read_bytes()
+    free = sum(image.startswith(FREE, at) for at in range(0, len(image), SLOT))
+    largest = max((len(frame.data) for frame in frames_of(image)[0]), default=0)
+    return free * ROOM < largest
 
 
 def _in_order(run: Run) -> tuple[float, float, float, str]:

@@ -46,9 +46,9 @@ def journal(path, seqs, *, close=True, first_step=0, **header):
     return sink
 
 
-def spooled(directory, seqs, run, **header):
+def spooled(directory, seqs, run, capacity=1 << 20, **header):
     """A spool that a killed process left behind."""
-    spool, _ = Spool.create([directory], capacity=1 << 20)
+    spool, _ = Spool.create([directory], capacity=capacity)
     spool.begin({"run": run, "rank": 0, **header})
     for seq in seqs:
         row = {"schema_version": 1, "mode": "train", "global_step": seq, "seq": seq,
@@ -115,6 +115,16 @@ def test_what_neither_has_is_named_with_its_numbers(tmp_path, command):
     assert "missing: seq 2 to 3" in result.stderr
     assert "missing: seq 5 to 8" in result.stderr
     assert [row["seq"] for row in rows(result.stdout_bytes)] == [0, 1, 4, 9, 10]
+
+
+def test_S06_behind_a_full_spool_there_may_have_been_more(tmp_path, command):
+    spool = spooled(tmp_path, range(3, 10), "run", capacity=8 * 2048)
+    header = {"run_id": "run", "spool": str(spool)}
+    journal(tmp_path / "metrics.jsonl", range(3), close=False, **header)
+    result = command(tmp_path)
+    assert result.exit_code == 1
+    assert "may be missing: everything after seq 9: its spool was full" in result.stderr
+    assert len(rows(result.stdout_bytes)) == 10
 
 
 def test_D11_without_its_spool_the_end_of_a_killed_run_is_unknown(tmp_path, command):
