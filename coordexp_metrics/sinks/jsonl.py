@@ -252,15 +252,14 @@ class JsonlSink(Sink):
         """Sync every line, write the footer and let go. Further calls do nothing.
 
         Raises:
-            OSError: the footer or a sync failed; the file is let go of all the same.
+            OSError: a sync or the footer failed; the file is let go of all the same.
         """
         if self._file is None:
             return
         try:
-            footer = self._footer()
-            self._settled().put(footer)
-            self._kept.append(footer)
             self.flush()
+            self._settled().put(self._footer())
+            self._file.sync()
         finally:
             file, self._file, self._taken = self._file, None, None
             file.close()

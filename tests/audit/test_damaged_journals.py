@@ -6,8 +6,11 @@ import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordexp_metrics.audit.readers import SourceError, read, read_stream
+from coordexp_metrics.audit.readers.attempts import Ranges
 from coordexp_metrics.contract.catalogue import Catalogue
 from coordexp_metrics.contract.header import Header
 from coordexp_metrics.contract.record import Record
@@ -127,6 +130,27 @@ def test_D01_two_writers_torn_lines_and_junk_are_read_around(journal):
     found, records = found_in(b"".join(lines), truth)
     assert set(range(RECORDS)) - set(found) == {4, 19, 29, 39}
     assert set(records.problems.counts) == {"line.damaged"}
+
+
+def test_D03_behind_a_damaged_header_no_line_without_a_checksum_is_taken(journal):
+    whole, truth = journal
+    header, *lines = whole.splitlines(keepends=True)
+    junk = b'{"schema_version": 1, "mode": "train", "global_step": 1, "metrics": {"loss": 9.0}}\n'
+    found, records = found_in(header.replace(b"format", b"f0rmat") + junk + b"".join(lines), truth)
+    assert found == list(range(RECORDS))
+    assert records.problems.counts["line.damaged"] == 2
+
+
+@given(st.lists(st.integers(0, 30)), st.integers(0, 35))
+def test_ranges_are_a_set_of_numbers(numbers, end):
+    ranges, known = Ranges(), set()
+    for number in numbers:
+        assert ranges.add(number) == (number not in known)
+        known.add(number)
+        assert [n for start, stop in ranges for n in range(start, stop)] == sorted(known)
+    assert ranges.end == max(known, default=-1) + 1
+    gaps = [n for start, stop in ranges.gaps(end) for n in range(start, stop)]
+    assert gaps == sorted(set(range(end)) - known)
 
 
 def test_a_journal_of_an_earlier_version_is_read_as_it_is(journal, log):

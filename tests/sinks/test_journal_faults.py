@@ -393,6 +393,7 @@ def test_D09_a_close_that_fails_is_said_and_lets_go_of_the_file(
     disk.writes = [error(errno.ENOSPC)]
     with pytest.raises(OSError, match="No space"):
         sink.close()
+    assert sink.synced == 1
     sink.close()
     with pytest.raises(SinkError, match="not open"):
         sink.write(train(1))
