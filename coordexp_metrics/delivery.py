@@ -119,8 +119,9 @@ class Delivery:
         pause = EAGER
         with at_work():
             while not self._ended:
-                pause = EAGER if self.pump() else min(pause * 1.5, LAZY)
-                self._watch()
+                with suppress(Exception):  # whatever it is, this thread goes on
+                    pause = EAGER if self.pump() else min(pause * 1.5, LAZY)
+                    self._watch()
                 with suppress(Empty):
                     self._wake.get(timeout=pause)
                     while True:

@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordexp_metrics import (
@@ -553,6 +553,7 @@ SECTIONS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(SECTIONS | JUNK)
 def test_both_doors_take_the_same_envelopes(whole):
     """``open_envelope`` and ``Payload.parse`` differ in values only, which emit drops singly."""
@@ -566,6 +567,7 @@ def test_both_doors_take_the_same_envelopes(whole):
         assert envelope is not None
 
 
+@settings(deadline=None)
 @given(SECTIONS | JUNK)
 def test_emit_never_raises(whole):
     registry = MetricsRegistry(sinks=[memory := MemorySink()], on_violation="count")

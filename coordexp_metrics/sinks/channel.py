@@ -200,7 +200,9 @@ class Channel:
         """Let the spool forget what a journal has on the disk."""
         if not self._unsynced:
             return
-        synced = getattr(self.sink, "synced", None)
+        synced: int | None = 0
+        with suppress(Exception):
+            synced = getattr(self.sink, "synced", None)
         count = len(self._unsynced) if synced is None else synced - self._released
         for _ in range(min(count, len(self._unsynced))):
             self._unsynced.popleft().safe()
@@ -256,7 +258,7 @@ class Channel:
             self._announce("is disabled after %d failures in a row", self._failures)
 
     def _announce(self, text: str, *parts: object) -> None:
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             _LOG.warning("sink %s " + text, self.name, *parts)
 
 

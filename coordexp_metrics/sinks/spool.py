@@ -66,6 +66,7 @@ class Spool:
         self._descriptor = descriptor
         self._free = deque(reversed(range(0, capacity, SLOT)))
         self._plans = itertools.count(1)
+        self._room_for_plans = capacity // 4
 
     @classmethod
     def create(
@@ -107,9 +108,10 @@ class Spool:
     def plan(self, plan: Mapping[str, Any]) -> int | None:
         """The number of a new plan, or None where no more fit: such records take rows."""
         number = next(self._plans)
-        if number > MAX_PLANS:
-            return None
         data = json.dumps({"plan": number, **plan}).encode()
+        if number > MAX_PLANS or len(data) > self._room_for_plans:
+            return None
+        self._room_for_plans -= max(len(data), SLOT)
         return None if self.put(Kind.PLAN, number, data) is None else number
 
     def put(self, kind: int, ident: int, data: bytes) -> Sequence[int] | None:

@@ -196,6 +196,24 @@ def test_the_spool_keeps_what_a_journal_has_not_synced():
     assert sink.calls == ["flush", "close"]
 
 
+def test_a_journal_that_cannot_say_what_it_synced_is_taken_to_have_synced_nothing():
+    class Confused(Journal):
+        @property
+        def synced(self):
+            raise OSError(116, "stale")
+
+    released, sink = [], Confused()
+    with MetricsRegistry([sink, Doing()], on_violation="count") as registry:
+        for step in range(3):
+            registry.emit(payload(step))
+        assert registry.flush(5).complete
+    assert len(sink.got) == 3
+    journal = Channel(Confused(), Backoff(clock=Clock()))
+    journal.put(entry(0, released=released))
+    journal.pump()
+    assert released == []
+
+
 def test_a_journal_that_nothing_follows_is_synced_after_a_second():
     clock = Clock()
 

@@ -127,9 +127,18 @@ def test_a_full_spool_says_so_and_keeps_what_it_has(tmp_path):
 
 
 def test_after_64_plans_records_take_rows(tmp_path):
-    spool = made(tmp_path, 128 * SLOT)
+    spool = made(tmp_path, 512 * SLOT)
     numbers = [spool.plan({"format": "d"}) for _ in range(70)]
     assert numbers == [*range(1, 65), *([None] * 6)]
+    spool.close(remove=True)
+
+
+def test_plans_leave_most_of_a_spool_to_records(tmp_path):
+    spool = made(tmp_path, 64 * SLOT)
+    wide = {"format": "d" * 100, "wire": [[n, "x" * 100] for n in range(100)]}
+    while spool.plan(wide) is not None:
+        pass
+    assert spool.free >= 46
     spool.close(remove=True)
 
 
