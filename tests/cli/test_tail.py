@@ -154,15 +154,17 @@ def test_half_a_line_is_waited_for(tmp_path):
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    for seq in range(2):
-        sink = opened(path)
-        sink.write(train(seq))
-        sink.close()
-        if seq == 0:
-            follower = Follower(str(path))
-            assert [record.seq for record in follower.poll()] == [0]
-            path.unlink()
-    assert [record.seq for record in follower.poll()] == [1]
+    first = opened(path)
+    first.write(train(0))
+    first.close()
+    follower = Follower(str(path))
+    assert [record.seq for record in follower.poll()] == [0]
+    path.unlink()
+    second = opened(path)
+    for seq in range(1, 9):
+        second.write(train(seq))
+    second.close()
+    assert [record.seq for record in follower.poll()] == list(range(1, 9))
 
 
 def test_of_a_long_log_only_the_end_is_read(tmp_path, monkeypatch):
