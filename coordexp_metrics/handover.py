@@ -185,7 +185,6 @@ class HandOver:
             return None
         pack, plan = layout
         length = PREFIX + 8 * len(values) + len(tail)
-        length = length if length <= ROOM else 0  # the spool divides what one slot cannot hold
         try:
             body = pack(
                 b"cx",

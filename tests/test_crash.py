@@ -227,7 +227,8 @@ def test_D12_two_registries_on_one_path_both_complete(tmp_path):
         "    emit(step); other.emit(payload(step))\n"
     )
     process = begin(tmp_path, "healthy", code)
-    assert process.communicate(timeout=60)[1] == ""
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
     paths = sorted(tmp_path.glob("metrics*.jsonl"))
     assert len(paths) == 2
     for path in paths:

@@ -158,10 +158,11 @@ def test_D08_a_journal_tries_a_record_again_until_the_disk_takes_it():
 
 def test_a_record_that_no_journal_can_write_is_dropped_by_name_and_stays_in_the_spool():
     def refuse_one(record):
+        tried.append(record.seq)
         if record.seq == 1:
             raise ValueError("not finite")
 
-    clock, released = Clock(), []
+    clock, released, tried = Clock(), [], []
     journal = Channel(Journal(refuse_one), Backoff(clock=clock))
     for seq in range(3):
         journal.put(entry(seq, released=released))
@@ -170,6 +171,7 @@ def test_a_record_that_no_journal_can_write_is_dropped_by_name_and_stays_in_the_
         clock.now += 60
     assert released == [0, 2]
     assert journal.dropped == {"ValueError": 1}
+    assert tried == [0, 1, 1, 1, 2], "a journal tries three times"
 
 
 def test_the_spool_keeps_what_a_journal_has_not_synced():
@@ -390,9 +392,28 @@ def test_a_class_with_write_is_a_sink():
     assert registry.report()["sinks"][0]["sink"] == "Mine"
 
 
+def test_after_a_success_a_failing_sink_rests_one_second_again():
+    clock, bad = Clock(), {0, 1, 3}
+    live = Channel(Doing(lambda record: 1 / (record.seq not in bad)), Backoff(clock=clock))
+    for seq in range(6):
+        live.put(entry(seq))
+    waits = []
+    while live.pending:
+        before = live.pending
+        live.pump()
+        if live.pending == before:
+            waits[-1] += 0.5
+            clock.now += 0.5
+        else:
+            waits.append(0.0)
+    assert waits == [1.0, 2.0, 1.0, 0.0]
+    assert live.delivered == 3
+
+
 def test_flush_makes_a_failing_sink_try_at_once():
     sink = Doing(fails(OSError(28, "full"), times=1))
-    registry = MetricsRegistry([sink], on_violation="count")
+    backoff = Backoff(delays=(60.0,))
+    registry = MetricsRegistry([sink], on_violation="count", backoff=backoff)
     for step in range(3):
         registry.emit(payload(step))
     report = registry.flush(timeout=5)

@@ -100,6 +100,17 @@ def test_a_plan_puts_names_on_aliases_and_doubles(tmp_path):
     spool.close(remove=True)
 
 
+def test_a_record_that_does_not_fit_its_plan_is_a_problem_and_no_value(tmp_path):
+    spool = made(tmp_path)
+    plan = plan_of(spool, [1.0])
+    packed(spool, 5, [1.0, 2.0], plan)
+    packed(spool, 6, [1.0], plan)
+    found = read_spool(spool.path)
+    assert [record["seq"] for record in found.records] == [6]
+    assert "record 5" in found.problems[0]
+    spool.close(remove=True)
+
+
 def test_what_the_journal_has_is_gone_and_its_room_is_used_again(tmp_path):
     spool = made(tmp_path, 8 * SLOT)
     for seq in range(100):
