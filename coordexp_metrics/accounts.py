@@ -6,12 +6,11 @@ What is counted is also logged, as ``contract/*`` beside the curves, once there 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .contract.check import Violation
-from .emission import Emission
-from .sinks.fanout import Channel
+from .sinks.entries import SinkReport
 
 __all__ = ["Accounts"]
 
@@ -25,7 +24,7 @@ _HEALTH_OF_CODE = {
 
 
 class Accounts:
-    """Counts what a registry took, refused and found."""
+    """Counts what a registry took, refused and found; one thread at a time."""
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -33,21 +32,25 @@ class Accounts:
         self.dropped: Counter[str] = Counter()
         self.violations: Counter[str] = Counter()
         self.nonfinite = 0
+        self.unspooled = 0
         self._by_key: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self._health: dict[str, float] = {}
 
-    def accept(self, emission: Emission) -> None:
+    def accept(self, dropped: Mapping[str, str], nonfinite: int, *, spooled: bool) -> None:
         """Count a payload that goes to the sinks."""
         self.accepted += 1
-        if emission.dropped:
-            self.dropped.update(emission.dropped.values())
-            lost = [code for code in emission.dropped.values() if code not in BY_DESIGN]
+        if dropped:
+            self.dropped.update(dropped.values())
+            lost = [code for code in dropped.values() if code not in BY_DESIGN]
             if lost:
                 self._grow("contract/dropped_total", len(lost))
-        if emission.nonfinite:
-            self.nonfinite += len(emission.nonfinite)
-            self._grow("contract/nonfinite_total", len(emission.nonfinite))
+        if nonfinite:
+            self.nonfinite += nonfinite
+            self._grow("contract/nonfinite_total", nonfinite)
+        if not spooled:
+            self.unspooled += 1
+            self._grow("contract/unspooled_total", 1)
 
     def reject(self, code: str) -> None:
         """Count a payload that does not."""
@@ -68,34 +71,29 @@ class Accounts:
         self._by_key[what] += 1
         return self._by_key[what]
 
-    def health(self) -> dict[str, float]:
+    def health(self, sink_losses: int = 0) -> dict[str, float]:
         """The counters to log, empty while all is well."""
+        if sink_losses:
+            return {**self._health, "contract/sink_dropped_total": sink_losses}
         return dict(self._health)
 
-    def report(self, channels: Iterable[Channel]) -> dict[str, Any]:
-        """Everything as plain data."""
+    def report(self, sinks: Iterable[SinkReport], besides: Mapping[str, int]) -> dict[str, Any]:
+        """Everything as plain data; ``besides`` were rejected where nothing could count them."""
+        rejected = {**self.rejected, **{code: count for code, count in besides.items() if count}}
+        accepted = self.accepted
         return {
-            "received": self.accepted + self.rejected.total(),
-            "accepted": self.accepted,
-            "rejected": dict(self.rejected),
+            "received": accepted + sum(rejected.values()),
+            "accepted": accepted,
+            "rejected": rejected,
             "dropped": dict(self.dropped),
             "nonfinite": self.nonfinite,
+            "unspooled": self.unspooled,
             "violations": dict(self.violations),
             "examples": [
                 {"code": code, "key": key, "message": text, "count": self._by_key[code, key]}
-                for (code, key), text in self._examples.items()
+                for (code, key), text in list(self._examples.items())
             ],
-            "sinks": [
-                {
-                    "sink": channel.sink.name,
-                    "accepted": channel.accepted,
-                    "delivered": channel.delivered,
-                    "pending": channel.pending,
-                    "dropped": dict(channel.dropped),
-                    "last_error": channel.last_error,
-                }
-                for channel in channels
-            ],
+            "sinks": [sink._asdict() for sink in sinks],
         }
 
     def _grow(self, key: str, by: int) -> None:

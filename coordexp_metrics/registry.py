@@ -1,50 +1,68 @@
 """The facade a trainer holds: catalogue, sinks, and ``emit``, which never raises.
 
 ``emit`` drops the one bad value, counts it and names it; everything else of the payload reaches
-every sink. Only ``on_violation="raise"``, for tests and CI, lets errors out.
+every sink, on threads of their own. Only ``on_violation="raise"``, for tests and CI, lets errors
+out.
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
-import threading
-import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, field
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, Self
 
-from .accounts import Accounts
 from .catalogue import CATALOGUE
 from .contract.catalogue import Catalogue
 from .contract.check import Checker, Violation
-from .contract.errors import PayloadError, Problem, SchemaVersionError, safe_text
 from .contract.header import Header
 from .contract.identity import PipelineIdentity
-from .contract.payload import Payload, open_envelope
-from .contract.record import Record
-from .emission import Emission, Emitter
+from .contract.payload import Payload
+from .delivery import FlushReport
+from .emission import EmitReport
+from .engine import PATIENCE, Engine, sinks_of_child
+from .processes import own_rank
 from .sinks.base import Sink
-from .sinks.fanout import FanOut, on_schedule
+from .sinks.encode import plain
+from .sinks.entries import Backoff
 
-__all__ = ["EmitReport", "MetricsRegistry"]
+__all__ = ["EmitReport", "FlushReport", "MetricsRegistry"]
 
-_LOG = logging.getLogger("coordexp_metrics")
+_TOO_DEEP = EmitReport(
+    0,
+    MappingProxyType({"emit": "recursion"}),
+    (Violation("recursion", "emit", "came at the limit of recursion; the payload is dropped"),),
+)
 
 
-class EmitReport(NamedTuple):
-    """What became of one payload.
+@dataclass(frozen=True)
+class _Setup:
+    """Everything that a registry is made with, but for its sinks and its catalogue."""
 
-    Attributes:
-        accepted: how many keys were handed to the sinks.
-        dropped: the code of each key, or section, that was not.
-        violations: what the contract says against the payload; each has .code, .key, .message.
-    """
+    on_violation: Literal["warn", "raise", "count"] = "warn"
+    carry: Sequence[str] = ()
+    aliases: Literal["contract", "none"] = "contract"
+    run: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: PipelineIdentity | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    main: bool | None = None
+    digest: str = ""
 
-    accepted: int
-    dropped: Mapping[str, str]
-    violations: tuple[Violation, ...]
+    def plain(self) -> dict[str, Any]:
+        """As data that any process can load."""
+        pipeline = self.pipeline and plain(self.pipeline.to_data())
+        return {
+            "on_violation": self.on_violation,
+            "carry": [str(pattern) for pattern in self.carry],
+            "aliases": self.aliases,
+            "run": plain(self.run),
+            "pipeline": pipeline,
+            "parameters": plain(self.parameters),
+            "main": self.main,
+            "digest": self.digest,
+        }
 
 
 class MetricsRegistry:
@@ -60,6 +78,10 @@ class MetricsRegistry:
         run: run context for the header: config, run_name, seed.
         pipeline: what the run optimises, for the header's checksum.
         parameters: numbers that formulas need, such as ``{"w1_weight": 1.0}``.
+        main: whether this process is the one that writes; None: it is where the rank is 0. On the
+            other ranks no sink is opened: payloads are checked and counted. Only what is of one
+            rank alone (``coverage.scope`` is ``local``, after a group was lost) goes to a journal
+            of that rank, beside the main one's.
 
     Raises:
         SinkError: a sink cannot be opened; said here, before step 0.
@@ -81,140 +103,117 @@ class MetricsRegistry:
         run: Mapping[str, Any] | None = None,
         pipeline: PipelineIdentity | None = None,
         parameters: Mapping[str, float] | None = None,
+        main: bool | None = None,
+        *,
+        backoff: Backoff | None = None,
     ) -> None:
         if on_violation not in {"warn", "raise", "count"}:
             raise ValueError(f"on_violation is 'warn', 'raise' or 'count', not {on_violation!r}")
         if aliases not in {"contract", "none"}:
             raise ValueError(f"aliases is 'contract' or 'none', not {aliases!r}")
+        setup = _Setup(
+            on_violation, tuple(carry), aliases, dict(run or {}), pipeline, dict(parameters or {}),
+            main, catalogue.digest,
+        )  # fmt: skip
+        self._begin(setup, tuple(sinks), catalogue, backoff)
+
+    def _begin(
+        self, setup: _Setup, sinks: Sequence[Sink], catalogue: Catalogue, backoff: Backoff | None
+    ) -> None:
         self.catalogue = catalogue
-        self._on_violation = on_violation
-        checker = Checker(catalogue, carry, parameters)
-        self._emitter = Emitter(checker, aliases=aliases == "contract")
-        self._accounts = Accounts()
-        self._seq = itertools.count()
-        self._lock = threading.RLock()
-        self._inside = threading.local()
-        self._closed = False
-        header = Header(catalogue, dict(run or {}), pipeline, dict(parameters or {}))
-        self._fanout = FanOut(sinks, header)
+        self._setup, self._sinks, self._backoff = setup, sinks, backoff
+        rank = own_rank()
+        self._engine = Engine(
+            Checker(catalogue, setup.carry, setup.parameters),
+            sinks,
+            Header(
+                catalogue, setup.run, setup.pipeline, setup.parameters, rank=rank
+            ),
+            is_main=rank == 0 if setup.main is None else setup.main,
+            aliases=setup.aliases == "contract",
+            on_violation=setup.on_violation,
+            backoff=backoff,
+        )  # fmt: skip
+        weakref.finalize(self, self._engine.abandon).atexit = False
 
     def emit(self, payload: Mapping[str, Any] | Payload) -> EmitReport:
-        """Validate ``payload`` and hand it to every sink.
+        """Check types, keys and names of ``payload``, and hand it over.
+
+        Nothing here waits, locks or writes to a disk. Where a journal is among the sinks, a record
+        is in memory that outlives the process before this returns. It may be called by any thread,
+        by a signal handler and by a finaliser; a call by a sink or a log handler is refused.
 
         Args:
             payload: a mapping with ``schema_version``, ``mode``, ``global_step`` and ``metrics``
-                under train names, or a :class:`Payload`. It is neither kept nor changed.
+                under train names, or a :class:`Payload`. It is neither kept nor changed; tensors on
+                a device are copied there, in order, and read when they arrive.
 
         Returns:
-            what was accepted, what was dropped and why, and what the contract says against it.
+            what was accepted, what was dropped and why, and what its names violate.
 
         Raises:
             PayloadError: only with ``on_violation="raise"``.
         """
-        if getattr(self._inside, "emit", False):
-            return self._refused("emit.reentrant", "emit", "was called by a sink or its handler")
-        if self._closed:
-            return self._refused("closed", "emit", "came after close; the payload is dropped")
-        self._inside.emit = True
         try:
-            with self._lock:
-                return self._emit(payload)
-        except PayloadError:
-            if self._on_violation == "raise":
+            return self._engine.emit(payload)
+        except RecursionError:
+            if self._setup.on_violation == "raise":
                 raise
-            return self._refused("payload.unreadable", "payload", "cannot be read")
-        except Exception as error:
-            why = f"cannot be read: {type(error).__name__}"
-            if self._on_violation == "raise":
-                problem = Problem("payload.unreadable", "payload", why)
-                raise PayloadError([problem]) from error
-            return self._refused("payload.unreadable", "payload", why)
-        finally:
-            self._inside.emit = False
-
-    def _emit(self, payload: Mapping[str, Any] | Payload) -> EmitReport:
-        envelope, problems = open_envelope(payload)
-        if envelope is None:
-            return self._rejected(problems, payload)
-        emission = self._emitter.emission(envelope)
-        if self._on_violation == "raise":
-            self._raise(emission)
-        self._accounts.accept(emission)
-        if emission.violations:
-            self._warn(emission.violations)
-        self._fanout.write(
-            Record(
-                mode=envelope.mode,
-                global_step=envelope.global_step,
-                metrics=emission.metrics,
-                nonfinite=emission.nonfinite,
-                seq=next(self._seq),
-                time=time.time(),
-                dataset=envelope.dataset,
-                coverage=envelope.coverage,
-                health=self._accounts.health(),
-                extra=emission.extra,
-            )
-        )
-        accepted = len(envelope.metrics) + len(envelope.nonfinite) - len(emission.dropped)
-        return EmitReport(accepted, emission.dropped, tuple(emission.violations))
-
-    def _raise(self, emission: Emission) -> None:
-        problems = [problem for problem in emission.problems if problem.code != "law.weak"]
-        if problems:
-            raise PayloadError(problems)
-
-    def _rejected(
-        self, problems: list[Problem], payload: Mapping[str, Any] | Payload
-    ) -> EmitReport:
-        if self._on_violation == "raise":
-            if problems[0].path == "schema_version":
-                found = payload.get("schema_version") if isinstance(payload, Mapping) else None
-                raise SchemaVersionError(problems, found)
-            raise PayloadError(problems)
-        self._accounts.reject(problems[0].code)
-        violations = tuple(Violation(*problem) for problem in problems)
-        self._warn(violations)
-        return EmitReport(0, {problem.path: problem.code for problem in problems}, violations)
-
-    def _refused(self, code: str, path: str, why: str) -> EmitReport:
-        self._accounts.reject(code)
-        violation = Violation(code, path, why)
-        self._warn([violation])
-        return EmitReport(0, {path: code}, (violation,))
-
-    def _warn(self, violations: Sequence[Violation]) -> None:
-        for violation in violations:
-            count = self._accounts.count(violation)
-            if self._on_violation == "warn" and on_schedule(count):
-                with suppress(Exception):
-                    _LOG.warning(
-                        "%s: %s %s (%d so far)",
-                        violation.code,
-                        safe_text(violation.key)[1:-1],
-                        violation.message,
-                        count,
-                    )
+            self._engine.too_deep += 1  # nothing can be called here
+            return _TOO_DEEP
 
     def report(self) -> dict[str, Any]:
         """The accounts: ``received = accepted + rejected``, breaches by code, and each sink's.
 
+        Waits, at most a second, until what was emitted before is checked; not for sinks.
+
         >>> MetricsRegistry().report()["received"]
         0
         """
-        return self._accounts.report(self._fanout.channels)
+        return self._engine.report()
 
-    def flush(self) -> None:
-        """Bring everything that was emitted to where it is safe."""
-        with self._lock:
-            self._fanout.flush()
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Bring everything that was emitted to where it is safe; failing sinks try again at once.
 
-    def close(self) -> None:
-        """Flush and close every sink. Further calls do nothing."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._fanout.close()
+        Args:
+            timeout: seconds, for all sinks together; None for 10.
+        """
+        return self._engine.flush(timeout)
+
+    def close(self, timeout: float = PATIENCE) -> FlushReport:
+        """Flush and close every sink. Further calls report again.
+
+        Args:
+            timeout: seconds, for all sinks together. A sink that hangs longer is left behind; what
+                the journal lacks then stays in the spool, for ``coordexp-metrics recover``.
+        """
+        return self._engine.close(timeout)
+
+    def reopen(
+        self, sinks: Sequence[Sink] | None = None, catalogue: Catalogue | None = None
+    ) -> Self:
+        """Begin again: in a forked child, in a copy from another process, or after close.
+
+        Args:
+            sinks: where records go; None for those of before, in new files. In a forked child None
+                is for a journal of its own beside the parent's, ``metrics.rank0.jsonl``.
+            catalogue: the declarations, where a copy had other than the contract's.
+
+        Raises:
+            ValueError: a copy from another process has no sinks of its own, or another catalogue.
+        """
+        if sinks is None:
+            if self._engine.refusal == "unpickled":
+                raise ValueError("a copy from another process has no sinks: reopen(sinks=[...])")
+            sinks = self._sinks
+            if self._engine.refusal == "forked":
+                sinks = sinks_of_child(sinks, own_rank())
+        chosen = self.catalogue if catalogue is None else catalogue
+        if chosen.digest != self._setup.digest:
+            raise ValueError("this registry had another catalogue: reopen(catalogue=...)")
+        self.close()
+        self._begin(self._setup, tuple(sinks), chosen, self._backoff)
+        return self
 
     def __enter__(self) -> Self:
         return self
@@ -225,4 +224,26 @@ class MetricsRegistry:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            with suppress(Exception):
+                self.close()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), self._setup.plain()
+
+    def __setstate__(self, data: dict[str, Any]) -> None:
+        """Another process gets the settings without the sinks, and is inert until ``reopen``."""
+        pipeline = data["pipeline"]
+        if pipeline is not None:
+            objective, diagnostics = tuple(pipeline["objective"]), tuple(pipeline["diagnostics"])
+            pipeline = PipelineIdentity(objective, diagnostics, pipeline["extra"])
+        self._setup = _Setup(**{**data, "pipeline": pipeline})
+        self._engine.refuse("unpickled")

@@ -53,4 +53,8 @@ class Health(
         unit=ROLLOUT,
         absent_at_zero=True,
     )
+    sink_dropped_total = count("records that some sink could not take", unit=PAYLOAD)
+    unspooled_total = count(
+        "records that no spool could hold while their journal had not written them", unit=PAYLOAD
+    )
     violations_total = count("broken laws, formulas and rules", unit=VIOLATION)

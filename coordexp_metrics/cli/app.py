@@ -11,9 +11,11 @@ from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
 from .listing import listing
+from .recover import recover
 from .replay import replay
 from .schema import schema
 from .search import search
+from .tail import tail
 from .types import types
 from .validate import validate
 from .verify import verify
@@ -49,6 +51,8 @@ def _options(
 app.command()(demo)
 app.command()(validate)
 app.command()(replay)
+app.command()(recover)
+app.command()(tail)
 app.command()(explain)
 app.command()(search)
 app.command("list")(listing)

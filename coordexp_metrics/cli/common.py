@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
 
-__all__ = ["CatalogueOption", "catalogue_with", "table"]
+__all__ = ["CatalogueOption", "catalogue_with", "quiet_pipe", "same_file", "table"]
 
 CatalogueOption = Annotated[
     list[str] | None,
@@ -51,3 +53,23 @@ def table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def same_file(output: Path, file: str) -> bool:
+    """Whether both paths lead to one file that exists."""
+    with suppress(OSError):
+        return output.samefile(file)
+    return False
+
+
+def quiet_pipe(write: Callable[[], object]) -> bool:
+    """``write`` to standard output; False where its reader, such as ``head``, has seen enough."""
+    try:
+        write()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit; that must not speak either.
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return False
+    return True

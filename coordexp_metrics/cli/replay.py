@@ -117,14 +117,14 @@ class _Sender:
     ) -> None:
         from ..contract.check import Checker
         from ..contract.header import Header
-        from ..emission import Emitter
+        from ..emission import Namer
         from ..sinks.fanout import FanOut
 
         written = headers[0] if headers else {}
         run = written.get("run")
         parameters = written.get("parameters")
         self._catalogue = catalogue
-        self._emitter = Emitter(Checker(catalogue, ["*"]))
+        self._namer = Namer(Checker(catalogue, ["*"]))
         self._fanout: FanOut = FanOut(
             sinks,
             Header(
@@ -140,37 +140,41 @@ class _Sender:
     @property
     def lost(self) -> bool:
         """Whether a sink lost a record."""
-        return any(channel.dropped for channel in self._fanout.channels)
+        return any(channel.dropped or channel.pending for channel in self._fanout.channels)
 
     def send(self, record: Record) -> None:
-        emission = self._emitter.emission(self._payload(record))
+        emission = self._namer.emission(self._payload(record))
         seq = self._sent if record.seq is None else record.seq
         self._sent += 1
         self._values += len(emission.metrics) + len(emission.nonfinite)
         for code in (*emission.dropped.values(), *("value.type" for _ in record.skipped)):
             self._dropped[code] = self._dropped.get(code, 0) + 1
-        self._fanout.write(
-            replace(
-                record,
-                metrics=emission.metrics,
-                nonfinite=emission.nonfinite,
-                extra=emission.extra,
-                seq=seq,
-                skipped={},
-                origin=None,
-            )
+        sent = replace(
+            record,
+            metrics=emission.metrics,
+            nonfinite=emission.nonfinite,
+            extra=emission.extra,
+            seq=seq,
+            skipped={},
+            origin=None,
         )
+        self._fanout.put(sent, None, ())
+        self._fanout.wake()
 
     def close(self) -> None:
         """Flush and close every sink."""
-        self._fanout.close()
+        from ..sinks.entries import Mark
+
+        self._fanout.mark(Mark(flush=True, close=True))
+        self._fanout.wake()
 
     def summary(self) -> str:
         """What became of the records."""
         dropped = ", ".join(f"{count} {code}" for code, count in sorted(self._dropped.items()))
         lines = [f"{self._sent} records, {self._values} values; left out: {dropped or 'nothing'}"]
         for channel in self._fanout.channels:
-            lost = f", lost: {channel.last_error}" if channel.dropped else ""
+            lacks = channel.dropped or channel.pending
+            lost = f", lost: {channel.last_error}" if lacks else ""
             lines.append(f"{channel.sink.name}: {channel.delivered} of {channel.accepted}{lost}")
         return "".join(f"coordexp-metrics: {ascii(line)[1:-1]}\n" for line in lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ class Header:
         pipeline: what the run optimises, or None.
         parameters: numbers that formulas need from the configuration.
         created: seconds since the epoch.
+        run_id: what tells this registry from every other; the same in all of its files.
+        rank: the rank that writes.
+        spool: the file that holds what the journal has not taken yet, where there is one.
     """
 
     catalogue: Catalogue
@@ -42,6 +46,9 @@ class Header:
     pipeline: PipelineIdentity | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
     created: float = field(default_factory=time.time)
+    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    rank: int = 0
+    spool: str | None = None
 
     def to_data(self) -> dict[str, Any]:
         """The header as JSON data."""
@@ -57,4 +64,7 @@ class Header:
             "pipeline": pipeline,
             "parameters": dict(self.parameters),
             "created": self.created,
+            "run_id": self.run_id,
+            "rank": self.rank,
+            "spool": self.spool,
         }

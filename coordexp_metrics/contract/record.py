@@ -30,6 +30,7 @@ class Record:
         extra: further sections of the payload, kept as they came.
         skipped: keys of a foreign log whose values are no numbers, as text.
         origin: file and line that it was read from.
+        monotonic: seconds on a clock that never jumps, when it was emitted.
     """
 
     mode: Mode
@@ -44,6 +45,7 @@ class Record:
     extra: Mapping[str, Any] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[str, int] | None = None
+    monotonic: float | None = None
 
     def values(self) -> dict[str, float]:
         """All numbers, the non-finite ones as floats, in one dict of its own.

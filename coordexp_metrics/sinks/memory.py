@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 from ..contract.record import Record
 from .base import Sink
 
@@ -20,8 +23,21 @@ class MemorySink(Sink):
     {'loss': 1.25}
     """
 
+    instant: ClassVar[bool] = True
+
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self._records: list[Record] = []
+        self._settle: Callable[[], None] | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of everything that was emitted so far; waits for them, at most a second."""
+        if self._settle is not None:
+            self._settle()
+        return self._records
+
+    def attached(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
 
     def write(self, record: Record) -> None:
-        self.records.append(record)
+        self._records.append(record)

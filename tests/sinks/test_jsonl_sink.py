@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from coordexp_metrics.contract.errors import SinkError
 from coordexp_metrics.contract.header import Header
+from coordexp_metrics.contract.journal import unseal
 from coordexp_metrics.contract.record import Record
 from coordexp_metrics.sinks import JsonlSink, encode
+from coordexp_metrics.sinks.spool import boot_id
 
 EXACT = [-0.0, 5e-324, 1.7976931348623157e308, 0.1, 2**53 + 1, -(2**63), 2**64, 2**70, 10**300]
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**300), 10**300)
@@ -39,11 +41,19 @@ def refuse_constant(name: str) -> None:
 
 
 def parse(line: bytes) -> dict:
-    return json.loads(line, parse_constant=refuse_constant)
+    """What a line says, if its checksum holds."""
+    text = unseal(line.removesuffix(b"\n"))
+    assert text is not None, line
+    row = json.loads(line, parse_constant=refuse_constant)
+    assert list(row)[-1] == "crc"
+    del row["crc"]
+    return row
 
 
 def lines(path: Path) -> list[dict]:
-    return [parse(line) for line in path.read_bytes().split(b"\n") if line]
+    """The header and the records of a file whose lines are all whole, without its footer."""
+    rows = [parse(line) for line in path.read_bytes().split(b"\n") if line]
+    return [row for row in rows if "footer" not in row]
 
 
 def without_orjson(record: Record) -> bytes:
@@ -81,8 +91,9 @@ def test_a_log_opens_with_its_header(tmp_path: Path, header: Header) -> None:
     sink.write(Record("train", 7, {"loss": 1.25}, seq=0, time=12.5))
     sink.close()
     first, second = lines(sink.path)
-    expected = header.to_data()
-    assert first == {"header": {**expected, "run": {"seed": 17, "lr": "inf"}}}
+    told = {"run": {"seed": 17, "lr": "inf"}, "checksum": "crc32", "pid": os.getpid()}
+    place = {"boot": boot_id(), "attempt": 0, "resumed_from": None}
+    assert first == {"header": {**header.to_data(), **told, **place}}
     assert second == {
         "schema_version": 1,
         "mode": "train",
@@ -121,6 +132,12 @@ def test_every_section_of_a_record_is_written() -> None:
         "zero": 0,
         "extra": {"seq": "mine"},
     }
+
+
+def test_numbers_whose_sum_is_no_number_are_numbers() -> None:
+    for values in ([1.7e308, 1.7e308], [10**308, 10**308, 0.5]):
+        record = Record("train", 7, {f"k{at}": value for at, value in enumerate(values)})
+        assert list(parse(encode.record_line(record))["metrics"].values()) == values
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -283,32 +300,6 @@ class small_files:  # noqa: N801
         signal.signal(signal.SIGXFSZ, self.signal)
 
 
-def test_a_write_that_fails_half_way_costs_one_record(tmp_path: Path, header: Header) -> None:
-    sink = JsonlSink(tmp_path / "metrics.jsonl")
-    sink.open(header)
-    with small_files(sink.path.stat().st_size + 30), pytest.raises(OSError, match="large"):
-        sink.write(Record("train", 1, {"loss": 1.0}))
-    sink.write(Record("train", 2, {"loss": 2.0}))
-    sink.write(Record("train", 3, {"loss": 3.0}))
-    sink.close()
-    head, torn, *rest = sink.path.read_bytes().splitlines()
-    assert "header" in parse(head)
-    assert len(torn) == 30
-    assert [parse(line)["global_step"] for line in rest] == [2, 3]
-
-
-def test_a_short_write_is_continued(
-    tmp_path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[:7]))
-    sink = JsonlSink(tmp_path / "metrics.jsonl")
-    sink.open(header)
-    sink.write(Record("train", 1, {"loss": 1.0}))
-    sink.close()
-    assert [*lines(sink.path)[1]["metrics"]] == ["loss"]
-
-
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
@@ -361,3 +352,20 @@ def test_a_record_is_not_changed_by_being_written(tmp_path: Path, header: Header
     before = dataclasses.astuple(record)
     encode.record_line(record)
     assert dataclasses.astuple(record) == before
+
+
+def test_sections_never_make_a_line_too_long_to_be_read(tmp_path: Path, header: Header) -> None:
+    blob = "x" * (1 << 20)
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    sink.open(dataclasses.replace(header, run={"config": blob, "seed": 17}))
+    metrics = {f"{at:x>200}": 1.7976931348623157e308 for at in range(4096)}
+    sink.write(Record("train", 1, metrics, {"a": "nan"}, seq=0, extra={"blob": blob, "b": 1}))
+    sink.write(Record("train", 2, {"loss": 1.0}, seq=1, extra={"short": "x" * 1000}))
+    sink.close()
+    first, long, short = lines(sink.path)
+    assert first["header"]["run"] == {"left_out": ["config", "seed"]}
+    assert first["header"]["run_id"] == header.run_id
+    assert (long["metrics"], long["nonfinite"]) == (metrics, {"a": "nan"})
+    assert long["left_out"] == ["blob", "b"]
+    assert short["short"] == "x" * 1000
+    assert max(map(len, sink.path.read_bytes().split(b"\n"))) < 1 << 20

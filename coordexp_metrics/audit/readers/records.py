@@ -10,12 +10,15 @@ from typing import Any, BinaryIO
 
 from ...contract.errors import MetricsError
 from ...contract.record import Record
+from .attempts import Attempts
+from .attempts import latest as latest_of
 from .decode import Decoder
 from .documents import split_rows
 from .limits import Limits
 from .lines import Line, split_lines
 from .problems import Problems, ReadProblem, SourceError
 from .rows import SUMMARY, NewerFormat, Rows
+from .seals import Seals
 from .source import files_of, open_regular, shape_of, take
 
 __all__ = ["Records", "read", "read_all", "read_stream"]
@@ -34,7 +37,8 @@ class Records:
         files: the files, in the order in which they are read.
         problems: what the last loop could not read.
         headers: the headers that it met, as they were written.
-        summaries: objects about whole runs that are no records, such as ms-swift's last line.
+        summaries: objects about whole runs that are no records, such as ms-swift's last line and
+            the footer of a journal.
         size: bytes to read, None for a stream.
         on_read: called with the number of bytes of each chunk.
     """
@@ -47,7 +51,10 @@ class Records:
         follow_symlinks: bool = False,
         stream: BinaryIO | None = None,
         lenient: bool = False,
+        latest: bool = False,
     ) -> None:
+        self._latest = latest
+        self._attempts = Attempts()
         self._limits = limits or Limits()
         self._follow = follow_symlinks
         self._stream = stream
@@ -63,6 +70,17 @@ class Records:
             self.size = sum(map(self._look, self.files))
 
     def __iter__(self) -> Iterator[Record]:
+        if self._latest:
+            return latest_of(self._all, lambda: self._attempts)
+        return self._all()
+
+    @property
+    def duplicates(self) -> int:
+        """How many records the last loop met a second time, and left out."""
+        return self._attempts.duplicates
+
+    def _all(self) -> Iterator[Record]:
+        self._attempts = Attempts()
         self.problems = Problems(self._limits.shown)
         self.headers, self.summaries = [], []
         for problem in self._refused:
@@ -141,22 +159,27 @@ class Records:
         yield from self._rows(file, split_rows(bytes(data), limits.line))
 
     def _rows(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
-        decoder = Decoder(self._limits)
+        decoder, seals = Decoder(self._limits), Seals()
         where = Line(0, 0, b"", 0)
 
         def say(code: str, message: str, at: int = 0) -> None:
             problem = ReadProblem(code, file, where.number, where.offset + at, message)
             self.problems.add(problem)
 
-        rows = Rows(file, self._limits, say)
+        rows, attempts = Rows(file, self._limits, say), self._attempts
         rows.headers, rows.summaries = self.headers, self.summaries
+        attempts.enter(file)
         found, problems = 0, len(self.problems)
         for where in lines:
             try:
-                for value in _values(where, decoder, say):
+                for value in _values(where, decoder, seals, say):
+                    met = len(rows.headers)
                     for record in rows.records(value, where.number):
                         found += 1
-                        yield record
+                        if attempts.is_new(record):
+                            yield record
+                    for header in rows.headers[met:]:
+                        attempts.take(header)
             except NewerFormat:
                 return
         if not found and len(self.problems) == problems:
@@ -168,8 +191,13 @@ class Records:
             self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
 
 
-def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
+def _values(line: Line, decoder: Decoder, seals: Seals, say: Any) -> list[Any]:
     """What a line holds; its faults are said."""
+    opened = seals.open(line)
+    if opened is not None:
+        if opened.damage:
+            say(opened.damage, opened.message)
+        return [value for text in opened.texts for value in decoder.decode(text)]
     if line.too_long and SUMMARY_HEAD.search(line.raw):
         return []  # the end of a long ms-swift run, which repeats its whole history
     if line.too_long:
@@ -216,6 +244,7 @@ def read(
     *,
     limits: Limits | None = None,
     follow_symlinks: bool = False,
+    latest: bool = False,
 ) -> Records:
     """The records of a log: our journals, payloads, trainers' JSON logs, or a directory of them.
 
@@ -223,11 +252,13 @@ def read(
         path: a regular file, or a directory whose ``*.jsonl`` are read in order.
         limits: caps on what is read.
         follow_symlinks: whether a link is followed.
+        latest: whether of a step that was done again after a resume only the last attempt counts;
+            else every record comes, attempt by attempt.
 
     Raises:
         SourceError: there is nothing that could be read.
     """
-    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks)
+    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks, latest=latest)
 
 
 def read_all(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:

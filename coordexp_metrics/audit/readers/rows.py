@@ -87,6 +87,8 @@ class Rows:
             self._say("line.not_object", f"is {_kind(value)}, not an object")
         elif type(value.get("header")) is dict and "metrics" not in value:
             self._header(value["header"])
+        elif type(value.get("footer")) is dict and "metrics" not in value:
+            self.summaries.append(value)
         elif "schema_version" in value or type(value.get("metrics")) is dict:
             yield from self._payload(value)
         elif "log_history" in value or any(key in value for key in SUMMARY):
@@ -113,7 +115,7 @@ class Rows:
             return
         extra = dict(payload.extra)
         metrics, nonfinite, skipped = self._sorted(payload.metrics)
-        seq, time, health = extra.pop("seq", None), extra.pop("time", None), extra.pop("health", {})
+        seq, health = extra.pop("seq", None), extra.pop("health", {})
         self._last_step = payload.global_step
         yield Record(
             mode=payload.mode,
@@ -121,7 +123,8 @@ class Rows:
             metrics=metrics,
             nonfinite={**nonfinite, **payload.nonfinite},
             seq=seq if type(seq) is int else None,
-            time=float(time) if type(time) in {int, float} and abs(time) < LARGEST else None,
+            time=_seconds(extra.pop("time", None)),
+            monotonic=_seconds(extra.pop("monotonic", None)),
             dataset=payload.dataset,
             coverage=payload.coverage,
             health=self._sorted(health)[0] if type(health) is dict else {},
@@ -233,6 +236,10 @@ def _whole(value: object) -> int | None:
         return int(value) if value.is_integer() else None
     found = _PROGRESS.fullmatch(value) if type(value) is str else None
     return int(found.group(1)) if found else None
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if type(value) in {int, float} and abs(value) < LARGEST else None
 
 
 def _kind(value: object) -> str:

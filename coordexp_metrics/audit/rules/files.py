@@ -154,4 +154,13 @@ LINES = (
         '{"loss": 1.0, "step": 7}',
         ("line.not_object",),
     ),
+    Rule(
+        "CXM122",
+        "damaged-line",
+        "error",
+        "A line of a journal is not what was written: its checksum does not hold, or is missing.",
+        '{"seq":7,...,"metrics":{"loss":1.75},"crc":"3a1f07c2"}',
+        '{"seq":7,...,"metrics":{"loss":1.25},"crc":"3a1f07c2"}',
+        ("line.damaged",),
+    ),
 )
