@@ -8,7 +8,7 @@ from ..contract.declare import total
 from ..contract.family import Family
 from ..contract.units import MICRO_STEP, SUPERVISED_TOKEN
 from .conditions import COUNTS_NONZERO
-from .vocabulary import KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
+from .vocabulary import FAULT, KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
 
 count = partial(total, better="lower")
 
@@ -40,6 +40,11 @@ class Health(
     token_types_dropped_total = count(
         "micro-batches whose token types do not fit their labels",
         unit=MICRO_STEP,
+        absent_at_zero=True,
+    )
+    diagnostics_failed_total = count(
+        "diagnostics inside a trainer that failed and were left out",
+        unit=FAULT,
         absent_at_zero=True,
     )
     violations_total = count("broken laws, formulas and rules", unit=VIOLATION)
