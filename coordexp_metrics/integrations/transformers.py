@@ -41,11 +41,12 @@ else:
     Base = object
 
 
-def with_metrics(trainer: _T) -> _T:
+def with_metrics(trainer: _T, mixin: type | None = None) -> _T:
     """The same trainer class, under the contract; it takes ``metrics=`` beside its own arguments.
 
     Args:
-        trainer: ``transformers.Trainer`` or a subclass, such as ms-swift's and TRL's.
+        trainer: ``transformers.Trainer`` or a subclass, such as TRL's.
+        mixin: a subclass of :class:`MetricsMixin` to use in its place.
 
     Raises:
         MetricsError: transformers is too old.
@@ -58,7 +59,7 @@ def with_metrics(trainer: _T) -> _T:
     require(SUPPORTED)
     if issubclass(trainer, MetricsMixin) or hasattr(trainer, HELD_AS):
         raise DeclarationError(f"{trainer.__name__} has {HELD_AS!r} already; is it wrapped twice?")
-    mixed: Any = type(f"{trainer.__name__}WithMetrics", (MetricsMixin, trainer), {})
+    mixed: Any = type(f"{trainer.__name__}WithMetrics", (mixin or MetricsMixin, trainer), {})
     return mixed  # type: ignore[no-any-return]
 
 
@@ -169,22 +170,31 @@ class MetricsMixin(Base):
             self.contract_metrics.guard.note("metric_for_best_model", why)
 
     def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        with self.contract_metrics.guard.diagnostic("completing the log"):
-            self._complete(logs)
-        super().log(logs, *args, **kwargs)
-        with self.contract_metrics.guard.diagnostic("bounding log_history"):
+        closed: Payload | None = None
+        guard = self.contract_metrics.guard
+        with guard.diagnostic("completing the log"):
+            closed = self._complete(logs)
+        super().log(logs, *args, **kwargs)  # what else is to be logged is in the dict only now
+        with guard.diagnostic("emitting the log"):
+            self._emit_log(closed, logs)
             self._bound_history()
 
-    def _complete(self, logs: dict[str, Any]) -> None:
+    def _complete(self, logs: dict[str, Any]) -> Payload | None:
+        """Put the step's values in; their payload, where a step is what is logged."""
         for key, value in logs.items():
             if hasattr(value, "item"):  # one tensor would end the run at the next checkpoint
                 logs[key] = value.item()
+        if "loss" not in logs or not self.contract_metrics.in_step:
+            return None
+        payload = self.contract_metrics.finish("train", self.state.global_step)
+        self._inject(numbers(payload), logs)
+        return payload
+
+    def _emit_log(self, closed: Payload | None, logs: dict[str, Any]) -> None:
         if self._evaluated is not None and logs is self._evaluated.reported:
             self._emit_evaluation()
-        elif "loss" in logs and self.contract_metrics.in_step:
-            payload = self.contract_metrics.finish("train", self.state.global_step)
-            self._inject(numbers(payload), logs)
-            self._emit(payload, logs)
+        elif closed is not None:
+            self._emit(closed, logs)
         else:
             mode: Mode = "eval" if any(key.startswith("eval_") for key in logs) else "train"
             self._emit(Payload(mode, self.state.global_step, {}), logs)
