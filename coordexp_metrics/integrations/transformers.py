@@ -87,6 +87,7 @@ class MetricsMixin(Base):
         self.contract_metrics = metrics if metrics is not None else TrainerMetrics()
         self.contract_metrics.open()
         self._unread: BatchExtras | None = None
+        self._closed: Payload | None = None
         self._evaluated: _Evaluated | None = None
         self._injected: set[str] = set()
         self.resumed_from: Any = None
@@ -170,13 +171,10 @@ class MetricsMixin(Base):
             self.contract_metrics.guard.note("metric_for_best_model", why)
 
     def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        closed: Payload | None = None
-        guard = self.contract_metrics.guard
-        with guard.diagnostic("completing the log"):
-            closed = self._complete(logs)
-        super().log(logs, *args, **kwargs)  # what else is to be logged is in the dict only now
-        with guard.diagnostic("emitting the log"):
-            self._emit_log(closed, logs)
+        with self.contract_metrics.guard.diagnostic("completing the log"):
+            self._closed = self._complete(logs)
+        super().log(logs, *args, **kwargs)
+        with self.contract_metrics.guard.diagnostic("bounding log_history"):
             self._bound_history()
 
     def _complete(self, logs: dict[str, Any]) -> Payload | None:
@@ -190,13 +188,17 @@ class MetricsMixin(Base):
         self._inject(numbers(payload), logs)
         return payload
 
-    def _emit_log(self, closed: Payload | None, logs: dict[str, Any]) -> None:
-        if self._evaluated is not None and logs is self._evaluated.reported:
+    def emit_log(self, logs: dict[str, Any]) -> None:
+        """Emit a row as the callbacks see it: trainers complete it on the way, some in a copy."""
+        closed, self._closed = self._closed, None
+        evaluated = any(key.startswith("eval_") for key in logs)
+        if evaluated and self._evaluated is not None:
+            self._evaluated = self._evaluated._replace(reported=logs)
             self._emit_evaluation()
         elif closed is not None:
             self._emit(closed, logs)
         else:
-            mode: Mode = "eval" if any(key.startswith("eval_") for key in logs) else "train"
+            mode: Mode = "eval" if evaluated else "train"
             self._emit(Payload(mode, self.state.global_step, {}), logs)
 
     def _inject(self, found: dict[str, float], reported: dict[str, Any]) -> None:
@@ -225,7 +227,7 @@ class MetricsMixin(Base):
 
 
 class _Steps(TrainerCallback):
-    """Ends optimizer steps that are not logged, and keeps the state with its checkpoint."""
+    """Ends steps that are not logged, emits what is, and keeps the state with its checkpoint."""
 
     def __init__(self, trainer: MetricsMixin) -> None:
         self.trainer = trainer
@@ -260,6 +262,10 @@ class _Steps(TrainerCallback):
             kept = metrics.state_dict()
             if args.should_save:
                 write_state(Path(args.output_dir) / f"checkpoint-{state.global_step}", kept)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        with self.trainer.contract_metrics.guard.diagnostic("emitting the log"):
+            self.trainer.emit_log(dict(logs or {}))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         metrics = self.trainer.contract_metrics
