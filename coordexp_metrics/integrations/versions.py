@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
@@ -46,13 +47,14 @@ def require(supported: Supported) -> None:
         ) from error
     if _parts(found) < _parts(supported.least):
         raise MetricsError(f"{supported.package} {found} is too old; install {supported}")
-    if _parts(found) >= _parts(supported.beyond) and found not in _said:
-        _said.add(found)
-        with suppress(Exception):
-            _LOG.warning("%s %s is newer than tested: %s", supported.package, found, supported)
+    if _parts(found) >= _parts(supported.beyond):
+        _say_once(f"{supported.package} {found} is newer than tested: {supported}")
 
 
-_said: set[str] = set()
+@cache
+def _say_once(text: str) -> None:
+    with suppress(Exception):
+        _LOG.warning("%s", text)
 
 
 def _parts(text: str) -> tuple[int, ...]:
