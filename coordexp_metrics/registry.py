@@ -25,6 +25,7 @@ from .emission import EmitReport
 from .engine import PATIENCE, Engine, sinks_of_child
 from .processes import own_rank
 from .sinks.base import Sink
+from .sinks.discovery import sink_from
 from .sinks.encode import plain
 from .sinks.entries import Backoff
 
@@ -69,7 +70,7 @@ class MetricsRegistry:
     """Takes payloads to sinks under the contract.
 
     Args:
-        sinks: where records go.
+        sinks: where records go: sinks, or what ``sink_from`` reads, ``"console"``.
         catalogue: the declarations; extend it with ``CATALOGUE.extended(MyFamily)``.
         on_violation: ``warn`` logs the 1st, 10th, 100th of each kind; ``count`` only counts;
             ``raise`` raises PayloadError, for tests and CI.
@@ -95,7 +96,7 @@ class MetricsRegistry:
 
     def __init__(
         self,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[Sink | str] = (),
         catalogue: Catalogue = CATALOGUE,
         on_violation: Literal["warn", "raise", "count"] = "warn",
         carry: Sequence[str] = (),
@@ -115,7 +116,7 @@ class MetricsRegistry:
             on_violation, tuple(carry), aliases, dict(run or {}), pipeline, dict(parameters or {}),
             main, catalogue.digest,
         )  # fmt: skip
-        self._begin(setup, tuple(sinks), catalogue, backoff)
+        self._begin(setup, tuple(map(sink_from, sinks)), catalogue, backoff)
 
     def _begin(
         self, setup: _Setup, sinks: Sequence[Sink], catalogue: Catalogue, backoff: Backoff | None
@@ -190,7 +191,7 @@ class MetricsRegistry:
         return self._engine.close(timeout)
 
     def reopen(
-        self, sinks: Sequence[Sink] | None = None, catalogue: Catalogue | None = None
+        self, sinks: Sequence[Sink | str] | None = None, catalogue: Catalogue | None = None
     ) -> Self:
         """Begin again: in a forked child, in a copy from another process, or after close.
 
@@ -202,17 +203,17 @@ class MetricsRegistry:
         Raises:
             ValueError: a copy from another process has no sinks of its own, or another catalogue.
         """
+        again = self._sinks if sinks is None else tuple(map(sink_from, sinks))
         if sinks is None:
             if self._engine.refusal == "unpickled":
                 raise ValueError("a copy from another process has no sinks: reopen(sinks=[...])")
-            sinks = self._sinks
             if self._engine.refusal == "forked":
-                sinks = sinks_of_child(sinks, own_rank())
+                again = tuple(sinks_of_child(again, own_rank()))
         chosen = self.catalogue if catalogue is None else catalogue
         if chosen.digest != self._setup.digest:
             raise ValueError("this registry had another catalogue: reopen(catalogue=...)")
         self.close()
-        self._begin(self._setup, tuple(sinks), chosen, self._backoff)
+        self._begin(self._setup, again, chosen, self._backoff)
         return self
 
     def __enter__(self) -> Self:

@@ -29,6 +29,7 @@ FLOORS = {
     "registry": 4,
     "audit": 5,
     "demo": 5,
+    "integrations": 5,
     "cli": 6,
 }
 HEAVY = ("torch", "numpy", "pydantic", "wandb", "tensorboard", "transformers", "typer", "rich")

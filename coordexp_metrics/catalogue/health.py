@@ -8,7 +8,7 @@ from ..contract.declare import total
 from ..contract.family import Family
 from ..contract.units import MICRO_STEP, ROLLOUT, SUPERVISED_TOKEN
 from .conditions import COUNTS_NONZERO
-from .vocabulary import KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
+from .vocabulary import FAULT, KEY, OBSERVATION, PAYLOAD, THIS_PACKAGE, VIOLATION
 
 count = partial(total, better="lower")
 
@@ -56,5 +56,10 @@ class Health(
     sink_dropped_total = count("records that some sink could not take", unit=PAYLOAD)
     unspooled_total = count(
         "records that no spool could hold while their journal had not written them", unit=PAYLOAD
+    )
+    diagnostics_failed_total = count(
+        "diagnostics inside a trainer that failed and were left out",
+        unit=FAULT,
+        absent_at_zero=True,
     )
     violations_total = count("broken laws, formulas and rules", unit=VIOLATION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from .metric import Mode
 
 __all__ = ["NONFINITE", "Record"]
 
+PLAIN = re.compile(r"[^A-Za-z0-9.-]")
 NONFINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -46,6 +48,16 @@ class Record:
     skipped: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[str, int] | None = None
     monotonic: float | None = None
+
+    def spelled(self, key: str) -> str:
+        """``key`` as a dashboard draws it: a curve of its own for each evaluation set.
+
+        >>> Record("eval", 7, {}, dataset="coco").spelled("eval_rollout/f1")
+        'eval_coco_rollout/f1'
+        """
+        if self.dataset is None or not key.startswith("eval_"):
+            return key
+        return f"eval_{PLAIN.sub('_', self.dataset)}_{key.removeprefix('eval_')}"
 
     def values(self) -> dict[str, float]:
         """All numbers, the non-finite ones as floats, in one dict of its own.

@@ -12,14 +12,14 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..contract.errors import SinkError
+from ..contract.errors import MissingExtraError, SinkError
 from ..contract.header import Header
 from ..contract.record import Record
 from .base import Sink
-from .event_messages import EventMessages
 from .files import cannot_write, create_file, write_whole
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class TensorBoardSink(Sink):
         self.logdir = Path(logdir)
         self.precision_losses = 0
         self._purge_step = purge_step
-        self._messages = EventMessages(self.name)
+        if find_spec("tensorboard") is None:
+            raise MissingExtraError("tensorboard", self.name)
         self._encoder: EventEncoder | None = None
         self._descriptor: int | None = None
         self._started = False
@@ -86,8 +87,9 @@ class TensorBoardSink(Sink):
         """
         self.close()
         from .event_encoder import EventEncoder
+        from .event_messages import EventMessages
 
-        self._encoder = EventEncoder(header, self._messages)
+        self._encoder = EventEncoder(header, EventMessages(self.name))
         self._started = False
         try:
             self._begin(self._encoder)
@@ -100,7 +102,8 @@ class TensorBoardSink(Sink):
         if encoder is None:
             raise SinkError(f"{self.name} is not open: it takes no records", self.name)
         wall_time = time.time() if record.time is None else record.time
-        values = {**record.values(), **record.health, **self.counters}
+        own = {record.spelled(key): value for key, value in record.values().items()}
+        values = {**own, **record.health, **self.counters}
         if self._descriptor is None:
             self._begin(encoder)
         before = b"" if self._started else self._start(encoder, wall_time, record.global_step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.util import find_spec
 from typing import Any
 
 from ..contract.catalogue import Catalogue
@@ -34,11 +35,11 @@ class WandbSink(Sink):
     is better, its best: ``run.summary["rollout/f1"]["max"]``.
 
     Args:
-        run: the run; None for ``wandb.run``.
+        run: the run; None for ``wandb.run``, which is looked up where the sink is opened: ranks
+            that open no sink load no wandb.
 
     Raises:
         MissingExtraError: wandb is not installed.
-        SinkError: there is no run.
 
         import wandb
         run = wandb.init(project="detector")
@@ -46,16 +47,11 @@ class WandbSink(Sink):
     """
 
     def __init__(self, run: Any = None) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise MissingExtraError("wandb", type(self).__name__) from error
-        self._run: Any = wandb.run if run is None else run
-        self._refusals = wandb.Error
-        if self._run is None:
-            raise SinkError(
-                f"{self.name} has no run: call wandb.init(...) first, or pass the run", self.name
-            )
+        if find_spec("wandb") is None:
+            raise MissingExtraError("wandb", type(self).__name__)
+        self._given = run
+        self._run: Any = None
+        self._refusals: type[Exception] = SinkError
         self._summaries: dict[str, str] = {}
         self._catalogue: Catalogue | None = None
 
@@ -63,8 +59,16 @@ class WandbSink(Sink):
         """Define the step and note in the run's config which definitions its numbers follow.
 
         Raises:
-            SinkError: the run takes nothing any more.
+            SinkError: there is no run, or it takes nothing any more.
         """
+        import wandb
+
+        self._refusals = wandb.Error
+        self._run = wandb.run if self._given is None else self._given
+        if self._run is None:
+            raise SinkError(
+                f"{self.name} has no run: call wandb.init(...) first, or pass the run", self.name
+            )
         self._catalogue = header.catalogue
         try:
             self._run.define_metric(STEP, hidden=True)
@@ -99,16 +103,16 @@ class WandbSink(Sink):
         """
         row: dict[str, float | str] = {}
         for key, number in (*record.metrics.items(), *record.health.items()):
-            row[self._define(key, finite=True)] = number
+            row[self._define(record.spelled(key), key, finite=True)] = number
         for key, text in record.nonfinite.items():
-            row[self._define(key, finite=False)] = WORDS[text]
+            row[self._define(record.spelled(key), key, finite=False)] = WORDS[text]
         row[STEP] = record.global_step
         return row
 
-    def _define(self, key: str, *, finite: bool) -> str:
-        """The name under which ``key`` is logged, once that is defined."""
+    def _define(self, curve: str, key: str, *, finite: bool) -> str:
+        """The name under which the curve of ``key`` is logged, once that is defined."""
         summary = self._summary_of(key) if finite else NONE
-        name = _spelled(key)
+        name = _spelled(curve)
         if self._summaries.get(name) != summary:
             self._run.define_metric(
                 name.replace(".", "\\."),  # an unescaped dot reads as a path, and loses the summary

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coordexp_metrics import MetricsRegistry
 from coordexp_metrics.contract.errors import MissingExtraError, SinkError
 from coordexp_metrics.contract.header import Header
 from coordexp_metrics.contract.record import Record
@@ -92,7 +93,7 @@ def test_tensorboard_goes_by_its_directory(tmp_path: Path) -> None:
 def test_wandb_is_the_run_of_the_process() -> None:
     pytest.importorskip("wandb")
     with pytest.raises(SinkError, match=r"call wandb\.init"):
-        sink_from("wandb")
+        MetricsRegistry([sink_from("wandb")])
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,16 @@ def draws(event: event_pb2.Event) -> bool:
     return [value.tag for value in event.summary.value] == ["custom_scalars__config__"]
 
 
+def test_each_evaluation_set_has_curves_of_its_own(tmp_path: Path, header: Header) -> None:
+    """Two sets at one step would be one curve with two values."""
+    row = {"eval_rollout/f1": 0.5, "epoch": 1.0}
+    write(tmp_path, header, Record("eval", 2, row, dataset="coco"), Record("eval", 2, row))
+    loaded = load(tmp_path)
+    assert curve(loaded, "eval_coco_rollout/f1") == [(2, 0.5)]
+    assert curve(loaded, "eval_rollout/f1") == [(2, 0.5)]
+    assert len(curve(loaded, "epoch")) == 2
+
+
 def test_the_standard_loader_reads_every_value(tmp_path: Path, header: Header) -> None:
     write(tmp_path, header, *RECORDS)
     loaded = load(tmp_path)

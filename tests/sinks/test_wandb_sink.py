@@ -205,9 +205,14 @@ def test_a_second_attempt_may_change_the_config(run: Any, header: Header) -> Non
     assert run.config["coordexp_metrics"]["pipeline"] is None
 
 
-def test_without_a_run_the_error_says_what_to_do() -> None:
+def test_without_a_run_the_error_says_what_to_do(header: Header) -> None:
+    """It is said where the registry is made, before step 0; a rank that opens nothing needs none."""
+    sink = WandbSink()
     with pytest.raises(SinkError, match=r"call wandb\.init\(\.\.\.\) first, or pass the run"):
-        WandbSink()
+        sink.open(header)
+    with pytest.raises(SinkError, match="pass the run"):
+        MetricsRegistry([WandbSink()])
+    MetricsRegistry([WandbSink()], main=False).close()
 
 
 def test_a_finished_run_is_an_error_with_the_way_out(run: Any, header: Header) -> None:
@@ -260,7 +265,18 @@ def test_training_goes_on_after_its_run_was_finished(run: Any, catalogue: Catalo
                 run.finish()
             row = {"schema_version": 1, "mode": "train", "global_step": step}
             registry.emit({**row, "metrics": {"loss": 1.0}})
+            registry.flush()
     assert len(memory.records) == 3
     (account, _) = registry.report()["sinks"]
     assert (account["delivered"], sum(account["dropped"].values())) == (1, 2)
     assert "SinkError" in account["last_error"]
+
+
+def test_each_evaluation_set_has_curves_of_its_own(run: Any, header: Header) -> None:
+    sink = WandbSink(run)
+    sink.open(header)
+    for dataset, number in (("coco", 0.5), ("lvis/val", 0.25), (None, 0.75)):
+        sink.write(Record("eval", 7, {"eval_loss": number}, dataset=dataset))
+    assert run.summary["eval_coco_loss"]["last"] == 0.5
+    assert run.summary["eval_lvis_val_loss"]["last"] == 0.25
+    assert run.summary["eval_loss"]["last"] == 0.75
