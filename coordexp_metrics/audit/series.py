@@ -172,9 +172,7 @@ class Table:
                 homes.setdefault(key, []).append((shape, position))
         return homes
 
-    def _raw(
-        self, key: str, homes: Sequence[tuple[Shape, int]]
-    ) -> tuple[array[int], array[float]]:
+    def _raw(self, key: str, homes: Sequence[tuple[Shape, int]]) -> tuple[array[int], array[float]]:
         if len(homes) == 1:
             shape, position = homes[0]
             return shape.rows, shape.cells[position :: len(shape.keys)]

@@ -25,7 +25,9 @@ def cumulative_clocks(log: Log) -> Iterator[Case]:
         if not name.clock or len(column) < ENOUGH:
             continue
         beside = [
-            k for k in log.families[name.family] if log.names[k].clock and not _grows(log.columns[k])
+            k
+            for k in log.families[name.family]
+            if log.names[k].clock and not _grows(log.columns[k])
         ]
         space = SPACES.intersection(name.family.strip("/").split("/"))
         if not space or not beside or not _grows(column):
@@ -109,7 +111,9 @@ def _ratio(log: Log, key: str, total: str, clock: str) -> list[tuple[int, float,
     """Row, logged value and quotient, where at least three records have all three."""
     rows, (rates, totals, seconds) = log.table.together([key, total, clock])
     found = [
-        (row, rate, n / s) for row, rate, n, s in zip(rows, rates, totals, seconds) if s > 0 and n
+        (row, rate, n / s)
+        for row, rate, n, s in zip(rows, rates, totals, seconds, strict=True)
+        if s > 0 and n
     ]
     return found if len(found) >= 3 else None
 
@@ -179,7 +183,7 @@ def _more_generated(log: Log, key: str, total: str, clock: str) -> Iterator[Case
     more = [k for k in below if k != own and k not in same]
     if len(same) != 1 or not more:
         return
-    rows, (values, totals, means, other) = log.table.together([key, total, own, more[0]])
+    rows, (values, means, other) = log.table.together([key, own, more[0]])
     true = [v * (1 + o / m) for v, o, m in zip(values, other, means, strict=True) if m]
     if len(true) != len(rows):
         return

@@ -13,6 +13,7 @@ from .words import PICKED, Name
 __all__ = ["beyond_universe", "fractional_counts", "multiplied_counts", "overcounted_rollouts"]
 
 ENOUGH = 3
+MANY = 8
 
 
 def fractional_counts(log: Log) -> Iterator[Case]:
@@ -78,16 +79,21 @@ def _whole_twin(log: Log, name: Name) -> str | None:
 
 def multiplied_counts(log: Log) -> Iterator[Case]:
     """A count that every pack or micro-step added again (CXM530)."""
-    for (family, _), kin in log.stems.items():
-        counts = [k for k in kin if log.columns[k].whole and log.columns[k].least >= 0]
+    for stem, kin in log.stems.items():
+        counts = [k for k in kin if log.columns[k].whole and log.columns[k].least >= 0][:MANY]
         for key in counts:
-            for other in counts:
-                if key != other and (case := _multiple(log, key, other, family)):
-                    yield case
-                    break
+            twins = [k for k in counts if k != key and (len(stem) > 1 or _one_family(log, k, key))]
+            cases = (_multiple(log, key, other) for other in twins)
+            case = next(filter(None, cases), None)
+            if case is not None:
+                yield case
 
 
-def _multiple(log: Log, key: str, other: str, family: str) -> Case | None:
+def _one_family(log: Log, key: str, other: str) -> bool:
+    return log.names[key].family == log.names[other].family
+
+
+def _multiple(log: Log, key: str, other: str) -> Case | None:
     """``key`` as a multiple of ``other``, its kin: x_count of x."""
     if not _countlike(log, key) or log.names[key].rates or log.names[other].rates:
         return None
@@ -99,7 +105,9 @@ def _multiple(log: Log, key: str, other: str, family: str) -> Case | None:
     factor = explained(log, at, [a / b for _, a, b in pairs])
     if factor is None or factor.name == key or len({b for _, _, b in pairs}) < ENOUGH:
         return None
-    if not factor.name and log.names[key].words[-1] not in {"count", "num"}:
+    # Two families may count one thing twice over; a factor that is logged is no accident.
+    counted = log.names[key].words[-1] in {"count", "num"} and _one_family(log, key, other)
+    if not factor.name and not counted:
         return None
     source = f"{factor}" if factor.name else f"{factor} in every record"
     return Case(
@@ -152,9 +160,8 @@ def _universes(log: Log, name: Name) -> Iterator[str]:
         if other == name.key or not _picked_count(log, other):
             continue
         less = stem - set(words)
-        if set(words) < stem and less <= PICKED and _countlike(log, other):
-            yield other
-        elif name.words[0] == "matched" and _objects(log.names[other]):
+        named_so = set(words) < stem and less <= PICKED and _countlike(log, other)
+        if named_so or (name.words[0] == "matched" and _objects(log.names[other])):
             yield other
 
 

@@ -9,6 +9,7 @@ from statistics import median
 
 from ..series import Column
 from .log import Case, Log, Offender, said, shown
+from .words import named
 
 __all__ = ["few_digits", "stuck_counters"]
 
@@ -26,7 +27,7 @@ def stuck_counters(log: Log) -> Iterator[Case]:
         if kind is not None:
             yield from _stuck(key, column, kind)
         elif column.least > 2**24 and len(column) >= MANY and not column.constant:
-            yield from _even(key, column)
+            yield from _even(column)
 
 
 def _stuck(key: str, column: Column, kind: str) -> Iterator[Case]:
@@ -49,21 +50,21 @@ def _stuck(key: str, column: Column, kind: str) -> Iterator[Case]:
         )
 
 
-def _even(key: str, column: Column) -> Iterator[Case]:
+def _even(column: Column) -> Iterator[Case]:
     """Beyond 2**24 a float32 knows even numbers alone."""
     values = set(islice(column.values, 500))
-    if len(values) >= MANY and all(_float32(v) == v and v % 2 == 0 for v in values):
-        if any(v % 64 for v in values):
-            yield Case(
-                "CXM580",
-                key,
-                f"{said(key)} is even in all {len(column)} records, {shown(column.values)}: "
-                "beyond 2**24 a float32 counter loses every odd number",
-                [Offender(row, v) for row, v in zip(column.rows, column.values, strict=True)],
-                len(column),
-                0.8,
-                {"type": "float32"},
-            )
+    even = all(_float32(value) == value and value % 2 == 0 for value in values)
+    if even and len(values) >= MANY and any(value % 64 for value in values):
+        yield Case(
+            "CXM580",
+            column.key,
+            f"{said(column.key)} is even in all {len(column)} records, {shown(column.values)}: "
+            "beyond 2**24 a float32 counter loses every odd number",
+            [Offender(row, v) for row, v in zip(column.rows, column.values, strict=True)],
+            len(column),
+            0.8,
+            {"type": "float32"},
+        )
 
 
 def _float32(value: float) -> float:
@@ -75,9 +76,9 @@ def few_digits(log: Log) -> Iterator[Case]:
     for key, column in log.columns.items():
         if column.whole or column.distinct() < ENOUGH or len(column) < MANY:
             continue
-        typical = median(abs(value) for value in column.values)
-        few = typical < 20 * column.quantum * 2
-        if column.quantum and few and column.greatest > 0 and _fractions(column):
+        seen = [abs(value) for value in column.values if value]
+        few = len(seen) >= MANY and median(seen) < 6 * 2 * column.quantum
+        if few and _measured(key):
             yield _case(
                 column,
                 f"is rounded to {2 * column.quantum:.0e}, of which {shown(column.values)} are "
@@ -99,9 +100,9 @@ def _case(column: Column, why: str) -> Case:
     )
 
 
-def _fractions(column: Column) -> bool:
+def _measured(key: str) -> bool:
     """Whether the name is of no schedule, whose values are few by nature."""
-    return not {"lr", "rate", "epoch", "ratio", "frac"}.intersection(column.key.split("_"))
+    return not {"lr", "rate", "epoch", "ratio", "frac"}.intersection(named(key).words)
 
 
 def _bfloat16(column: Column) -> bool:

@@ -225,9 +225,9 @@ class _Doctor:
             metric=None if metric is None else metric.key,
             places=[table.place(offender.row) for offender in case.offenders[:MAX_OFFENDERS]],
             count=len(case.offenders),
+            of=case.of,
             detail=detail,
             evidence={
-                "of": case.of,
                 "confidence": case.confidence,
                 "offenders": shown_,
                 **case.evidence,

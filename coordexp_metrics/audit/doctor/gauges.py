@@ -13,7 +13,11 @@ from .log import Case, Log, Offender, said, shown
 __all__ = ["diluted_gauges"]
 
 WHOLE = frozenset({"seed", "seeds"})
-BESIDE_SEED = frozenset("base data eval global np random rollout sampler torch train".split())
+BESIDE_SEED = frozenset(
+    {
+        "base", "data", "eval", "global", "np", "random", "rollout", "sampler", "torch", "train",
+    }
+)  # fmt: skip
 FLAGS = frozenset({"enabled", "disabled"})
 KNOBS = frozenset({"temperature", "top_p", "top_k", "repetition_penalty", "num_beams"})
 MOST = 64
@@ -110,7 +114,9 @@ def _constant(sums: Sequence[int], base: Factor) -> tuple[list[int], str] | None
     """One value in every row, seen by the fewest that explain it."""
     for k in _divisors(sums[0], base.values[0]):
         true = sums[0] // k
-        if true and all(s % true == 0 and 0 < s // true <= n for s, n in _with(sums, base)):
+        if true and all(
+            s % true == 0 and 0 < s // true <= n for s, n in zip(sums, base.values, strict=True)
+        ):
             return [true] * len(sums), ", the same in every record"
     return None
 
@@ -123,13 +129,15 @@ def _line(
     if len(sums) < ENOUGH or steps[last] == steps[0]:
         return None
     best: tuple[tuple[int, int, int], list[int], str] | None = None
-    for k, j in product(_divisors(sums[0], base.values[0]), _divisors(sums[last], base.values[last])):
+    for k, j in product(
+        _divisors(sums[0], base.values[0]), _divisors(sums[last], base.values[last])
+    ):
         first = sums[0] // k
         slope, rest = divmod(sums[last] // j - first, steps[last] - steps[0])
         if rest or not slope:
             continue
         true = [first + slope * (step - steps[0]) for step in steps]
-        if all(t > 0 and s % t == 0 and s // t <= n for t, (s, n) in zip(true, _with(sums, base))):
+        if all(t > 0 and s % t == 0 and s // t <= n for t, s, n in _with(true, sums, base)):
             ks = _ks(sums, true)
             start = first - slope * steps[0]
             score = len(ks - usual), len(ks), sum(ks)
@@ -138,8 +146,10 @@ def _line(
     return None if best is None else best[1:]
 
 
-def _with(sums: Sequence[int], base: Factor) -> list[tuple[int, float]]:
-    return list(zip(sums, base.values, strict=True))
+def _with(
+    true: Sequence[int], sums: Sequence[int], base: Factor
+) -> Iterator[tuple[int, int, float]]:
+    return zip(true, sums, base.values, strict=True)
 
 
 def _divisors(number: int, most: float) -> list[int]:
@@ -241,7 +251,9 @@ def _maximum(log: Log, column: Column, low: Sequence[int], share: Sequence[float
     evidence: dict[str, object] = {"factor": list(share[:8]) or None, "true_values": None}
     if true and min(true) >= 1 - 1e-6:
         evidence["true_values"] = [round(value, 6) for value in true[:8]]
-        message += f"; by the factor {shown(dict.fromkeys(share))} of its records it is {shown(true)}"
+        message += (
+            f"; by the factor {shown(dict.fromkeys(share))} of its records it is {shown(true)}"
+        )
         if whole is not None:
             message += f", and that times {whole} is whole"
     return Case(

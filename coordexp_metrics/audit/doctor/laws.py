@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ...contract.check import BoundLaw
 from ...contract.errors import safe_text
 from ...contract.law import Law
+from ...contract.metric import Metric
 from ..series import Column, Shape
 from .factors import explained, nearly
 from .log import Case, Log, Offender, said
@@ -43,12 +44,14 @@ def _broken(log: Log) -> dict[int, Broken]:
         spelled = {key: str(plan.names.keys[at]) for key, at in plan.names.where.items()}
         for bound in plan.laws:
             leaves = {leaf.key for side in _sides(bound.law) for leaf in side}
-            if _sums_atoms(bound.law) or log.copies and _copied(log, leaves, spelled):
+            if _sums_atoms(bound.law) or (log.copies and _copied(log, leaves, spelled)):
                 continue
             keys = tuple(spelled[key] for key in sorted(leaves) if key in spelled)
             name = next((spelled[k] for k in _first(bound.law) if k in spelled), "")
             broken = found.setdefault(id(bound.law), Broken(bound.law, name, keys))
-            _check(log, shape, bound, [plan.names.where[k] for k in leaves & spelled.keys()], broken)
+            _check(
+                log, shape, bound, [plan.names.where[k] for k in leaves & spelled.keys()], broken
+            )
     return found
 
 
@@ -160,12 +163,14 @@ def _law(law: Law) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def _sides(law: Law) -> tuple[list[object], list[object]]:
+def _sides(law: Law) -> tuple[list[Metric], list[Metric]]:
     return list(law.left.leaves()), list(law.right.leaves())
 
 
 def _first(law: Law) -> Iterator[str]:
-    for side in (law.left, law.right):
+    """The metric that a law is about: the side that stands alone, then all others."""
+    alone = [side for side in (law.left, law.right) if isinstance(side, Metric)]
+    for side in (*alone, law.left, law.right):
         yield from (leaf.key for leaf in side.leaves())
 
 

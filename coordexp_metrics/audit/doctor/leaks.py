@@ -1,4 +1,4 @@
-"""What is no metric stays out of the log: helpers, texts, containers; each is counted where it is."""
+"""What is no metric stays out of the log: helpers of reductions, texts, containers."""
 
 from __future__ import annotations
 
@@ -62,4 +62,3 @@ def _no_number(key: str, text: str) -> tuple[str, str]:
     if key in PROGRESS_TEXT and text.startswith('"'):
         return "CXM306", "a text for people among the metrics"
     return "CXM301", "which is no number"
-

@@ -1,4 +1,4 @@
-"""What a detector is given, a table with what was told of the run, and what it gives back: cases."""
+"""A detector is given a table and what was told of its run, and gives back cases."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ class Log:
     def columns(self) -> Mapping[str, Column]:
         """The columns, but for copies of older ones (``snapshot/``)."""
         copies = tuple(self.copies)
-        return {k: c for k, c in self.table.columns.items() if not (copies and k.startswith(copies))}
+        return {
+            k: c for k, c in self.table.columns.items() if not (copies and k.startswith(copies))
+        }
 
     @cached_property
     def names(self) -> dict[str, Name]:
@@ -121,11 +123,11 @@ class Log:
         return found
 
     @cached_property
-    def stems(self) -> dict[tuple[str, tuple[str, ...]], list[str]]:
-        """The keys of each family that share their stem."""
-        found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    def stems(self) -> dict[tuple[str, ...], list[str]]:
+        """The keys that share their stem, in whatever family."""
+        found: dict[tuple[str, ...], list[str]] = {}
         for key, name in self.names.items():
-            found.setdefault((name.family, name.stem), []).append(key)
+            found.setdefault(name.stem, []).append(key)
         return found
 
     @cached_property

@@ -1,8 +1,9 @@
-"""Kin keys keep what their names promise: x_rate = x_num / x_den, p50 <= p90 <= max, shares in 0..1."""
+"""Kin keys keep what their names promise: x_rate = x_num / x_den, p50 <= p90 <= max."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from .factors import explained, nearly
 from .log import Case, Log, Offender, said, shown
@@ -96,6 +97,8 @@ def _is_its_total(log: Log, key: str) -> Iterator[Case]:
         return
     rows, (means, totals) = log.table.together([key, total])
     count = log.kin(key, "_count")
+    if count is not None and _ratio(log, key, total, count, sure=False) is not None:
+        return  # said already, with its factor
     counts = log.columns[count] if count else None
     at = [
         (row, a)
@@ -127,7 +130,7 @@ def order_of_quantiles(log: Log) -> Iterator[Case]:
             groups.setdefault((name.family, *rest), {})[mark] = key
     for marks_of in groups.values():
         ordered = [marks_of[mark] for mark in ORDER if mark in marks_of]
-        pairs = list(zip(ordered, ordered[1:], strict=False))
+        pairs = list(pairwise(ordered))
         if "mean" in marks_of:
             pairs += [(marks_of["min"], marks_of["mean"])] if "min" in marks_of else []
             pairs += [(marks_of["mean"], marks_of["max"])] if "max" in marks_of else []
@@ -236,7 +239,11 @@ def _shares_of_one(log: Log) -> Iterator[Case]:
 
 
 # Words that say at which stage things were counted, not which things.
-STAGES = frozenset("count den n num obj object objects parse parsed strict sum total".split())
+STAGES = frozenset(
+    {
+        "count", "den", "n", "num", "obj", "object", "pars", "parse", "strict", "sum", "total",
+    }
+)  # fmt: skip
 
 
 def _missing_part(log: Log) -> Iterator[Case]:

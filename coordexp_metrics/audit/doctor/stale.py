@@ -1,4 +1,4 @@
-"""A number under a live name is of its own step; what is carried says so and can go back to zero."""
+"""A number under a live name is of its own step, and can go back to zero."""
 
 from __future__ import annotations
 
@@ -123,8 +123,14 @@ def stale_values(log: Log) -> Iterator[Case]:
             continue
         if not _measured(log, column) or _monotone(column):
             continue
-        again = [n for n in range(1, len(column)) if not _new(column, n) and _long(column.values[n])]
-        if 4 * len(again) < len(column) or _comes_back(column, len(column) - len(again)) or not _others_move(log, column, again, moving):
+        again = [
+            n for n in range(1, len(column)) if not _new(column, n) and _long(column.values[n])
+        ]
+        if (
+            4 * len(again) < len(column)
+            or _comes_back(column, len(column) - len(again))
+            or not _others_move(log, column, again, moving)
+        ):
             continue
         event = _event(log, column)
         only = f", and changes only where {said(event)} is not 0" if event else ""
@@ -145,7 +151,18 @@ def stale_values(log: Log) -> Iterator[Case]:
 def _measured(log: Log, column: Column) -> bool:
     """Whether the values have the digits of a measurement, and the name is of no setting."""
     words = set(log.names[column.key].words)
-    if words & {"lr", "learning", "epoch", "memory", "max", "min", "best", "coef", "beta", "weight"}:
+    if words & {
+        "lr",
+        "learning",
+        "epoch",
+        "memory",
+        "max",
+        "min",
+        "best",
+        "coef",
+        "beta",
+        "weight",
+    }:
         return False
     fractions = [value for value in column.values if value % 1]
     return 2 * sum(map(_long, fractions)) > len(column)
@@ -182,7 +199,9 @@ def _others_move(
     """Whether measured values beside it changed in the records where it did not."""
     rows = [column.rows[n] for n in again[:50]]
     for other in moving.values():
-        if _measured(log, other) and sum(other.at(row) is not None for row in rows) > 0.9 * len(rows):
+        if _measured(log, other) and sum(other.at(row) is not None for row in rows) > 0.9 * len(
+            rows
+        ):
             return True
     return False
 

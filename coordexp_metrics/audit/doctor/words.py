@@ -1,4 +1,4 @@
-"""A key's name promises something: a count, a mean, a rate, a clock; kin share their other words."""
+"""A name promises a count, a mean, a rate or a clock; kin share their other words."""
 
 from __future__ import annotations
 
@@ -15,18 +15,28 @@ SHARE = frozenset({"rate", "frac", "fraction", "ratio", "share", "accuracy", "ac
 EDGE = frozenset({"max", "min", "maximum", "minimum", "p50", "p90", "p95", "p99", "peak"})
 # What comes one by one; nothing here is ever a sum of fractions.
 THINGS = frozenset(
-    """anchors batches boxes boundaries candidates clusters completions drops duplicates episodes
-    errors examples failures frames generations images instances matches objects packs pairs
-    predictions prompts rollouts rows samples segments sequences spans steps targets terms tokens
-    words len length lengths""".split()
-)
+    {
+        "anchors", "batches", "boundaries", "boxes", "candidates", "clusters", "completions",
+        "drops", "duplicates", "episodes", "errors", "examples", "failures", "frames",
+        "generations", "images", "instances", "len", "length", "lengths", "matches", "objects",
+        "packs", "pairs", "predictions", "prompts", "rollouts", "rows", "samples", "segments",
+        "sequences", "spans", "steps", "targets", "terms", "tokens", "words",
+    }
+)  # fmt: skip
 CLOCK = frozenset({"s", "sec", "secs", "second", "seconds", "time", "ms"})
 # A whole run's clock says so.
-RUN_CLOCK = frozenset({"elapsed", "wall", "since", "runtime", "uptime", "timestamp", "eta", "epoch"})
+RUN_CLOCK = frozenset(
+    {
+        "elapsed", "epoch", "eta", "runtime", "since", "timestamp", "uptime", "wall",
+    }
+)  # fmt: skip
 PICKED = frozenset(
-    """accepted clean correct dropped empty excluded exempt failed invalid kept masked matched
-    rejected selected skipped supervised suppressed truncated unique valid""".split()
-)
+    {
+        "accepted", "clean", "correct", "dropped", "empty", "excluded", "exempt", "failed",
+        "invalid", "kept", "masked", "matched", "rejected", "selected", "skipped", "supervised",
+        "suppressed", "truncated", "unique", "valid",
+    }
+)  # fmt: skip
 _SPLIT = re.compile(r"[^0-9A-Za-z]+")
 _PER_TIME = re.compile(r"([a-z0-9_]{1,120})_per_(?:s|sec|second|seconds)")
 

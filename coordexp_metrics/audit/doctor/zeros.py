@@ -1,4 +1,4 @@
-"""Absent is not zero: a mean over nothing, a loss that was NaN and a feature that is off are not 0."""
+"""Absent is not zero: a mean over nothing and a loss that was NaN are not 0."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from .log import Case, Log, Offender, said, shown
 __all__ = ["constant_rates", "hidden_nans", "switched_off", "zeros_for_nothing"]
 
 MEASURED = frozenset(
-    "cosine distance entropy iou len length logp maskiou ppl score sim similarity time".split()
-)
-POSITIVE = frozenset("entropy loss nll perplexity ppl".split())
+    {
+        "cosine", "distance", "entropy", "iou", "len", "length", "logp", "maskiou", "ppl", "score",
+        "sim", "similarity", "time",
+    }
+)  # fmt: skip
+POSITIVE = frozenset(["entropy", "loss", "nll", "perplexity", "ppl"])
 ENOUGH = 5
 HARD_ZEROS = 3
 

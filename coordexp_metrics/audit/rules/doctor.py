@@ -108,8 +108,8 @@ LAWS = (
         "not-conserved",
         "error",
         "Parts do not add up to their whole, or two counts of one thing differ by a third.",
-        "a/clusters_total: 10 14 12 11 23; a/clusters_kept: 3 2 6 5 3; a/clusters_lost: 7 12 4 6 20",
-        "a/clusters_total: 10 14 12 11 23; a/clusters_kept: 3 2 6 5 3; a/clusters_lost: 7 12 6 6 20",
+        "a/boxes_total: 10 14 12 11 23; a/boxes_kept: 3 2 6 5 3; a/boxes_lost: 7 12 4 6 20",
+        "a/boxes_total: 10 14 12 11 23; a/boxes_kept: 3 2 6 5 3; a/boxes_lost: 7 12 6 6 20",
         evidence="The sums; or the third count that is exactly the difference in every record.",
     ),
 )
@@ -230,7 +230,7 @@ ZEROS = (
         "note",
         "The numbers of a feature are 0 in every record: it is off, and measures nothing.",
         "a/near_miss_count: 0 0 0; a/near_miss_pairs: 0 0 0; a/near_miss_mean: 0 0 0; loss: 3 2 1",
-        "a/near_miss_count: 4 0 1; a/near_miss_pairs: 9 0 2; a/near_miss_mean: 0.5 0 0.5; "
+        "a/near_miss_count: 4 0 1; a/near_miss_pairs: 9 0 2; a/near_miss_mean: 0.5 - 0.5; "
         "loss: 3 2 1",
         evidence="Three keys or more with one beginning, none of which is ever anything but 0.",
     ),
@@ -239,7 +239,8 @@ ZEROS = (
         "constant-rate",
         "warning",
         "A rate is always 1: its numerator is its denominator.",
-        "a/found_rate: 1 1 1 1 1; a/found_rate_num: 14 27 38 31 25; a/found_rate_den: 14 27 38 31 25",
+        "a/found_rate: 1 1 1 1 1; a/found_rate_num: 14 27 38 31 25; "
+        "a/found_rate_den: 14 27 38 31 25",
         "a/found_rate: 1 0.5 1 1 1; a/found_rate_num: 14 27 38 31 25; "
         "a/found_rate_den: 14 54 38 31 25",
         evidence="The two counts, equal in every record.",
@@ -253,7 +254,7 @@ CLOCKS = (
         "warning",
         "Things a second, whose things and whose seconds are of two populations.",
         "gen_tokens_total: 1000 1100 900; time/generate_s: 10 10.5 8; "
-        "gen_tokens_per_s: 800 838.0952381 900; gen_tokens: 8000 8800 7200",
+        "gen_tokens_per_s: 800 838.0952381 900; all_tokens_total: 8000 8800 7200",
         "gen_tokens_total: 1000 1100 900; time/generate_s: 10 10.5 8; "
         "gen_tokens_per_s: 100 104.76190476 112.5",
         evidence="What it divides instead: another total of the log, or its own times the ranks; "
