@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from .demo import demo
+from .doctor import doctor
 from .explain import explain
 from .generate import generate
 from .listing import listing
 from .replay import replay
+from .rules import rules
 from .schema import schema
 from .search import search
 from .types import types
@@ -47,8 +49,10 @@ def _options(
 
 app.command()(demo)
 app.command()(validate)
+app.command()(doctor)
 app.command()(replay)
 app.command()(explain)
+app.command()(rules)
 app.command()(search)
 app.command("list")(listing)
 app.command()(verify)

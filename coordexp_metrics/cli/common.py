@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,14 @@ import typer
 if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
 
-__all__ = ["CatalogueOption", "catalogue_with", "table"]
+__all__ = [
+    "CatalogueOption",
+    "catalogue_with",
+    "print_parts",
+    "replaced",
+    "same_file",
+    "table",
+]
 
 CatalogueOption = Annotated[
     list[str] | None,
@@ -51,3 +60,35 @@ def table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def print_parts(parts: Iterable[str]) -> None:
+    """To standard output; a reader that has seen enough, such as ``head``, is no error."""
+    try:
+        for part in parts:
+            sys.stdout.write(part)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit; that must not speak either.
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def replaced(output: Path, text: str) -> None:
+    """A whole new file, or the old one: never half of one."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+        part.replace(output)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def same_file(output: Path, file: str) -> bool:
+    """Whether writing to ``output`` would write over ``file``."""
+    with suppress(OSError):
+        return output.samefile(file)
+    return False

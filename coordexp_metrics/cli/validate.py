@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .common import CatalogueOption, catalogue_with
+from .common import CatalogueOption, catalogue_with, print_parts, replaced, same_file
 
 if TYPE_CHECKING:
     from ..audit.readers import Records
@@ -56,7 +55,7 @@ def validate(
     parameters = dict(map(_parameter, param or ()))
     declared = catalogue_with(catalogue)
     records = opened(sources, follow_symlinks=follow_symlinks)
-    if output is not None and any(_same(output, file) for file in records.files):
+    if output is not None and any(same_file(output, file) for file in records.files):
         raise typer.BadParameter("the output is one of the sources", param_hint="--output")
     try:
         with progress(records, "checking"):
@@ -65,9 +64,9 @@ def validate(
         raise typer.Exit(130) from None
     text = FORMATS[form](report)
     if output is None:
-        _print(text)
+        print_parts([text])
     else:
-        _replace(output, text)
+        replaced(output, text)
     raise typer.Exit(report.exit_code(strict=strict))
 
 
@@ -106,33 +105,3 @@ def _parameter(text: str) -> tuple[str, float]:
         if name and equals and math.isfinite(number):
             return name, number
     raise typer.BadParameter(f"{text!a} is no NAME=VALUE", param_hint="--param")
-
-
-def _same(output: Path, file: str) -> bool:
-    with suppress(OSError):
-        return output.samefile(file)
-    return False
-
-
-def _print(text: str) -> None:
-    """To standard output; a reader that has seen enough, such as ``head``, is no error."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at exit; that must not speak either.
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def _replace(output: Path, text: str) -> None:
-    """A whole new file, or the old one: never half of one."""
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with part.open("x", encoding="ascii") as file:
-            file.write(text)
-        part.replace(output)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise

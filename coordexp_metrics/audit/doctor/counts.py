@@ -109,13 +109,12 @@ def _multiple(log: Log, key: str, other: str) -> Case | None:
     counted = log.names[key].words[-1] in {"count", "num"} and _one_family(log, key, other)
     if not factor.name and not counted:
         return None
-    source = f"{factor}" if factor.name else f"{factor} in every record"
     return Case(
         "CXM530",
         key,
         f"{said(key)} is {shown((a for _, a, _ in pairs), 2)} where {said(other)} is "
-        f"{shown((b for _, _, b in pairs), 2)}: counted once too often for each of {source} "
-        f"({len(pairs)} of {len(pairs)} records)",
+        f"{shown((b for _, _, b in pairs), 2)}: multiplied by {factor}, "
+        f"in {len(pairs)} of {len(pairs)} records",
         [Offender(row, a, b) for row, a, b in pairs],
         len(pairs),
         0.97 if factor.name else 0.7,

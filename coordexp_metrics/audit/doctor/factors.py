@@ -36,9 +36,8 @@ class Factor:
 
     def __str__(self) -> str:
         source = said(self.name) if self.logged else self.name
-        if not self.constant:
-            return source
-        return f"{self.values[0]:.10g}" + (f", {source}" if source else "")
+        numbers = " or ".join(f"{value:.10g}" for value in list(dict.fromkeys(self.values))[:3])
+        return f"{numbers} ({source})" if source else numbers
 
 
 def nearly(a: float, b: float, slack: float = 0.0) -> bool:
