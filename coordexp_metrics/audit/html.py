@@ -58,7 +58,7 @@ article p, .where { overflow-wrap: anywhere; }
 figure { margin: 12px 0 4px; }
 figcaption { font-size: 12.5px; color: var(--soft); overflow-wrap: anywhere; }
 .panels { display: grid; gap: 0 18px;
-  grid-template-columns: repeat(auto-fill, minmax(300px, 420px)); }
+  grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); }
 .side { display: flex; flex-wrap: wrap; gap: 0 26px; align-items: flex-start; }
 .side .drawn { flex: 1 1 560px; min-width: 0; } .side .told { flex: 0 1 auto; padding-top: 12px; }
 .mark { display: inline-block; width: 18px; height: 0; border-top: 2px solid var(--line);

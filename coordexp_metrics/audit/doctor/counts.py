@@ -43,7 +43,7 @@ def _fractional(column: Column, at: Sequence[int], factor: Factor | None, twin: 
         numbers = list(factor.values)
         true = [round(k * v) for k, v in zip(numbers, column.values, strict=True)]
         evidence = {"factor": numbers[0], "factor_key": factor.name, "true_values": true[:8]}
-        because = f"; times {factor} it is whole in every record: {shown(true)}"
+        because = f"; times {factor} it is whole: {shown(true[n] for n in at)}"
     beside = f", while {said(twin)} is whole" if twin else ""
     expected = [
         float(round(k * v)) if because else None
@@ -52,8 +52,8 @@ def _fractional(column: Column, at: Sequence[int], factor: Factor | None, twin: 
     return Case(
         "CXM510",
         column.key,
-        f"{said(column.key)} is named as a count but is {shown(column.values[n] for n in at)}: "
-        f"no whole number in {len(at)} of {len(column)} records{because}{beside}",
+        f"{said(column.key)} counts, but is {shown(column.values[n] for n in at)}: no whole "
+        f"number in {len(at)} of {len(column)} records{because}{beside}",
         [Offender(column.rows[n], column.values[n], expected[n]) for n in at],
         len(column),
         0.95 if because else 0.85 if twin else 0.75,

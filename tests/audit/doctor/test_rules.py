@@ -42,3 +42,12 @@ def test_a_finding_brings_its_evidence(rule, log):
     assert 0.5 <= evidence["confidence"] < 1
     assert evidence["offenders"][0]["line"] == finding.line
     assert finding.message.isascii()
+
+
+def test_the_page_holds_the_rules_of_the_table():
+    from pathlib import Path
+
+    from coordexp_metrics.audit.pages import doctor_page, with_rules
+
+    page = Path(__file__).parents[3] / "docs" / "audit.md"
+    assert page.read_text() == with_rules(page.read_text(), doctor_page())
