@@ -156,6 +156,11 @@ class Table:
             }
         return self._columns
 
+    def in_order(self) -> Iterator[tuple[int, Shape, int]]:
+        """Each row with its shape and its entry there, as the records came."""
+        homes = [(row, s, n) for s in self.shapes.values() for n, row in enumerate(s.rows)]
+        yield from sorted(homes, key=lambda home: home[0])
+
     def together(self, keys: Sequence[str]) -> tuple[array[int], list[array[float]]]:
         """The rows that have all ``keys``, and the values there."""
         columns = [self.columns[key] for key in keys]

@@ -30,21 +30,24 @@ def cumulative_clocks(log: Log) -> Iterator[Case]:
             if log.names[k].clock and not _grows(log.columns[k])
         ]
         space = SPACES.intersection(name.family.strip("/").split("/"))
-        if not space or not beside or not _grows(column):
+        metric = log.metric(key)
+        declared = metric is not None and metric.kind not in {"cumulative", "derived"}
+        if not (declared or (space and beside)) or not _grows(column):
             continue
         beside.sort(key=lambda k: -len(log.columns[k]))
+        among = f" among clocks of the step such as {said(beside[0])}" if beside else ""
         steps = [b - a for a, b in pairwise(column.values)]
         true = [column.values[0], *steps]
         yield Case(
             "CXM571",
             key,
             f"{said(key)} only grows, from {column.values[0]:.5g} to {column.values[-1]:.5g}: it "
-            f"is a clock of the whole run among clocks of the step such as {said(beside[0])}; its "
+            f"is a clock of the whole run{among}; its "
             f"differences are {shown(steps)} ({len(column)} of {len(column)} records)",
             [Offender(r, v, t) for r, v, t in zip(column.rows, column.values, true, strict=True)],
             len(column),
             0.9,
-            {"true_values": steps[:8], "beside": beside[0]},
+            {"true_values": steps[:8], "beside": beside[:1]},
             tuple(beside[:1]),
         )
 

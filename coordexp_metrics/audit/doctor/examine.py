@@ -15,7 +15,19 @@ from ..readers import ReadProblem, SourceError
 from ..rules import RULE_OF_CODE, Severity
 from ..series import CELLS, Table
 from ..validate import REFUSALS, Report
-from . import clocks, counts, digits, gauges, laws, relations, rowsteps, stale, zeros
+from . import (
+    atoms,
+    clocks,
+    counts,
+    digits,
+    gauges,
+    relations,
+    rowsteps,
+    stale,
+    twins,
+    verdicts,
+    zeros,
+)
 from .leaks import Leaks
 from .log import MAX_OFFENDERS, Case, Context, Log
 from .plots import Curve, curves
@@ -26,8 +38,9 @@ Detector: TypeAlias = Callable[[Log], Iterator[Case]]
 
 DETECTORS: tuple[Detector, ...] = (
     rowsteps.order_of_steps,
-    laws.declared_laws,
-    laws.atoms_and_loss,
+    verdicts.declared_laws,
+    verdicts.successions,
+    atoms.atoms_and_loss,
     counts.fractional_counts,
     counts.multiplied_counts,
     counts.beyond_universe,
@@ -40,7 +53,7 @@ DETECTORS: tuple[Detector, ...] = (
     stale.carried_snapshots,
     stale.never_zero,
     stale.stale_values,
-    stale.disagreeing_twins,
+    twins.disagreeing_twins,
     zeros.zeros_for_nothing,
     zeros.hidden_nans,
     zeros.switched_off,

@@ -20,6 +20,7 @@ BESIDE_SEED = frozenset(
 )  # fmt: skip
 FLAGS = frozenset({"enabled", "disabled"})
 KNOBS = frozenset({"temperature", "top_p", "top_k", "repetition_penalty", "num_beams"})
+WHOLE_KNOBS = frozenset({"top_k", "num_beams", "max_new_tokens", "world_size", "grad_steps"})
 MOST = 64
 ENOUGH = 3
 
@@ -42,9 +43,10 @@ def diluted_gauges(log: Log) -> Iterator[Case]:
         words = set(name.words)
         if column.whole or name.averages or name.rates:
             continue
-        if words & WHOLE and words <= WHOLE | BESIDE_SEED:
+        seed = words & WHOLE and words <= WHOLE | BESIDE_SEED
+        if seed or name.last.lower() in WHOLE_KNOBS:
             yield _whole_gauge(log, column, shares)
-        elif words & FLAGS or name.words[:1] in {("do",), ("use",)}:
+        elif words & FLAGS or name.words[:1] in {("do",), ("use",)} or _declared_flag(log, key):
             yield from _flag(log, column)
         elif name.last.lower() in KNOBS:
             yield from _knob(log, column)
@@ -154,6 +156,11 @@ def _with(
 
 def _divisors(number: int, most: float) -> list[int]:
     return [k for k in range(1, min(MOST, int(most)) + 1) if number and number % k == 0]
+
+
+def _declared_flag(log: Log, key: str) -> bool:
+    metric = log.metric(key)
+    return metric is not None and metric.kind == "flag"
 
 
 def _flag(log: Log, column: Column) -> Iterator[Case]:

@@ -144,6 +144,10 @@ class Log:
             if count >= 2 and 2 * count >= sum(key.startswith(prefix) for key in keys)
         )
 
+    def copied(self, key: str) -> bool:
+        """Whether ``key`` is a copy of an older value."""
+        return key.startswith(self.copies)
+
     @cached_property
     def counters(self) -> tuple[str, ...]:
         """Keys of whole numbers that may be how often something was counted."""

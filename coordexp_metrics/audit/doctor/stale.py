@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from ..series import Column
-from .factors import nearly
 from .log import Case, Log, Offender, said, shown
 
-__all__ = ["carried_snapshots", "disagreeing_twins", "never_zero", "stale_values"]
+__all__ = ["carried_snapshots", "never_zero", "stale_values"]
 
 DIGITS = 5
 ENOUGH = 5
@@ -118,6 +117,7 @@ def _without_count(log: Log, key: str) -> Iterator[Case]:
 def stale_values(log: Log) -> Iterator[Case]:
     """A measured value repeats to the last digit while others move (CXM552)."""
     moving = _moving(log)
+    yield from _stale_counts(log)
     for key, column in log.columns.items():
         if key in moving or len(column) < 2 * ENOUGH or column.whole or column.distinct() < 3:
             continue
@@ -188,6 +188,40 @@ def _moving(log: Log) -> dict[str, Column]:
     }
 
 
+def _stale_counts(log: Log) -> Iterator[Case]:
+    """Counts that change exactly where a flag is set, and stand still wherever it is not."""
+    flags = [c for c in log.columns.values() if c.whole and (c.least, c.greatest) == (0, 1)]
+    for column in log.columns.values():
+        if not column.whole or column.distinct() < ENOUGH or len(column) < 2 * ENOUGH:
+            continue
+        again = [n for n in range(1, len(column)) if not _new(column, n)]
+        if _monotone(column) or 5 * len(again) < len(column):
+            continue
+        still = {column.rows[n] for n in again}
+        for flag in flags:
+            off = {row for row, value in zip(flag.rows, flag.values, strict=True) if not value}
+            off -= {column.rows[0]}
+            beside = flag.rows == column.rows and len(off) >= ENOUGH
+            if beside and off <= still and len(still - off) <= 0.1 * len(column):
+                yield _stands(column, flag.key, again)
+                break
+
+
+def _stands(column: Column, flag: str, again: Sequence[int]) -> Case:
+    n = again[0]
+    return Case(
+        "CXM552",
+        column.key,
+        f"{said(column.key)} stands at {column.values[n]:g} wherever {said(flag)} is 0: in "
+        f"{len(again)} of {len(column)} records it is the value of an older step",
+        [Offender(column.rows[n], column.values[n]) for n in again],
+        len(column),
+        0.85,
+        {"event": flag},
+        (flag,),
+    )
+
+
 def _comes_back(column: Column, runs: int) -> bool:
     """Whether values return after others: few values, as shares of few tokens have."""
     return column.distinct(len(column)) < 0.9 * runs
@@ -219,83 +253,3 @@ def _event(log: Log, column: Column) -> str | None:
 
 def _new(column: Column, n: int) -> bool:
     return column.values[n] != column.values[n - 1]
-
-
-def disagreeing_twins(log: Log) -> Iterator[Case]:
-    """Two keys for one number, with two values (CXM553)."""
-    for prefix in log.copies:
-        for key in log.table.columns:
-            if key.startswith(prefix):
-                yield from _unlike_live(log, key, key[len(prefix) :])
-    yield from _prefixed(log)
-    yield from _nearly_equal(log)
-
-
-def _unlike_live(log: Log, key: str, live: str) -> Iterator[Case]:
-    """A copy that is no value that its live twin ever had up to then."""
-    copy, own = log.table.columns[key], log.columns.get(live)
-    if own is None:
-        return
-    at: list[Offender] = []
-    for row, value in zip(copy.rows, copy.values, strict=True):
-        past = [v for r, v in zip(own.rows, own.values, strict=True) if r <= row]
-        if past and not any(nearly(value, v, own.quantum) for v in past):
-            at.append(Offender(row, value, past[-1]))
-    if at:
-        yield Case(
-            "CXM553",
-            key,
-            f"{said(key)} is {at[0].value:.10g}, a value that {said(live)} never had; it was "
-            f"{at[0].expected:.10g} last ({len(at)} of {len(copy)} records)",
-            at,
-            len(copy),
-            0.85,
-            {"twin": live},
-            (live,),
-        )
-
-
-def _prefixed(log: Log) -> Iterator[Case]:
-    """``train/x`` beside ``x``."""
-    for key in log.columns:
-        if key.startswith(("train/", "eval/")) and key.partition("/")[2] in log.columns:
-            other = key.partition("/")[2]
-            yield from _unequal(log, key, other, sure=0.8, most=0.8, equal=1)
-
-
-def _nearly_equal(log: Log) -> Iterator[Case]:
-    """Keys with one last segment that agree nearly always."""
-    lasts: dict[str, list[str]] = {}
-    for key, name in log.names.items():
-        if log.columns[key].distinct() >= 4 and len(log.columns[key]) >= 10:
-            lasts.setdefault(name.last, []).append(key)
-    for keys in lasts.values():
-        for at, key in enumerate(keys[:20]):
-            for other in keys[at + 1 : 20]:
-                if not key.endswith(f"/{other}"):
-                    yield from _unequal(log, key, other, sure=0.7, most=0.2, equal=4)
-
-
-def _unequal(
-    log: Log, key: str, other: str, *, sure: float, most: float, equal: int
-) -> Iterator[Case]:
-    rows, (ours, theirs) = log.table.together([key, other])
-    slack = log.columns[key].quantum + log.columns[other].quantum
-    at = [
-        Offender(row, a, b)
-        for row, a, b in zip(rows, ours, theirs, strict=True)
-        if not nearly(a, b, slack)
-    ]
-    agreed = {a for a, b in zip(ours, theirs, strict=True) if a == b and a}
-    if at and len(at) <= most * len(rows) and len(agreed) >= equal:
-        yield Case(
-            "CXM553",
-            key,
-            f"{said(key)} is {at[0].value:.10g} where {said(other)} is {at[0].expected:.10g}: two "
-            f"names of one number disagree in {len(at)} of {len(rows)} records",
-            at,
-            len(rows),
-            sure,
-            {"twin": other},
-            (other,),
-        )

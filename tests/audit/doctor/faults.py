@@ -251,3 +251,70 @@ def counter_in_float32(rows):
 def rounded_to_four_decimals(rows):
     for n, metrics in enumerate(every(rows)):
         metrics["probe/kl"] = round(0.0002 + 0.00007 * (n % 5), 4)
+
+
+@fault("CXM530", "rollout/matched_for_supervision")
+def declared_count_multiplied_which_several_laws_tell(rows):
+    for metrics in rolled(rows):
+        metrics["rollout/matched_for_supervision"] *= metrics["train/micro_steps"]
+
+
+@fault("CXM530", "rollout/gt_objects_total")
+def declared_count_summed_over_four_ranks_that_all_had_it(rows):
+    for metrics in rolled(rows):
+        metrics["rollout/gt_objects_total"] *= 4
+
+
+@fault("CXM540", "stage2/channel_b")
+def declared_flag_averaged(rows):
+    for metrics in every(rows):
+        metrics["stage2/channel_b"] *= 0.5
+
+
+@fault("CXM540", "rollout/top_k")
+def whole_knob_averaged(rows):
+    for n, metrics in enumerate(rolled(rows)):
+        metrics["rollout/top_k"] = 64 * (1 + n % 5) / 6
+
+
+@fault("CXM552", "rollout/gt_objects_total")
+def rollout_keys_logged_again_where_nothing_was_generated(rows):
+    last = {}
+    for metrics in every(rows):
+        new = {k: v for k, v in metrics.items() if k.startswith("rollout/")}
+        last = new or last
+        metrics |= last
+
+
+@fault("CXM553", "coord_softce_w1/loss")
+def declared_alias_with_another_value(rows):
+    for n, metrics in enumerate(every(rows)):
+        metrics |= {"coord_diag/loss": 1.0 + n, "coord_softce_w1/loss": 1.0 + n + n % 2}
+
+
+@fault("CXM560", "rollout/precision")
+def declared_rate_of_nothing(rows):
+    metrics = rolled(rows)[4]
+    for key in ("valid_pred_objects_total", "matched_for_supervision", "precision", "f1"):
+        metrics[f"rollout/{key}"] = 0
+    metrics["rollout/fn_total"] = metrics["rollout/gt_objects_total"]
+
+
+@fault("CXM520", "train/samples_seen")
+def unlogged_steps_are_lost_from_the_running_total(rows):
+    total = 0
+    for metrics in every(rows):
+        metrics["train/samples_seen"] = total = total + metrics["train/samples_total"] // 10
+
+
+@fault("CXM571", "time/rollout_generate_s")
+def declared_clock_never_reset(rows):
+    total = 0.0
+    for metrics in rolled(rows):
+        metrics["time/rollout_generate_s"] = total = total + metrics["time/rollout_generate_s"]
+
+
+@fault("CXM570", "rollout/gen_tokens_per_s")
+def declared_throughput_of_other_seconds(rows):
+    for metrics in rolled(rows):
+        metrics["rollout/gen_tokens_per_s"] *= 1.3
