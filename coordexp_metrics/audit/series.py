@@ -20,6 +20,7 @@ __all__ = ["CELLS", "Column", "Shape", "Table"]
 CELLS = 1_500_000
 FULL = 12  # decimals from which on a float counts as not rounded
 FEW = 4
+SHAPE = 50  # cells that a set of keys takes as much memory as
 LARGEST = 1e38
 LOOKED_AT = 400
 FLOAT32 = 1.2e-7
@@ -122,6 +123,7 @@ class Table:
         shape = self.shapes.get(keys)
         if shape is None:
             shape = self.shapes[keys] = Shape(keys)
+            self.size += SHAPE
         shape.rows.append(row)
         shape.cells.extend(record.metrics.values())
         self.steps.append(record.global_step)

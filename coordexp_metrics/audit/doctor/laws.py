@@ -53,8 +53,8 @@ class Checked:
 def check_laws(log: Log) -> list[Checked]:
     """Every law of the catalogue whose keys the log has, over every row."""
     found: dict[int, Checked] = {}
-    for shape in log.table.shapes.values():
-        plan = log.checker.plan(shape.keys, "eval" if log.table.mode == "eval" else "train")
+    for keys, plan in log.plans.items():
+        shape = log.table.shapes[keys]
         spelled = {key: str(plan.names.keys[at]) for key, at in plan.names.where.items()}
         for bound in plan.laws:
             leaves = {leaf.key for leaf in _leaves(bound.law)}

@@ -8,15 +8,16 @@ from functools import cached_property
 from typing import Any
 
 from ...contract.catalogue import Catalogue
-from ...contract.check import Checker
+from ...contract.check import Checker, Plan
 from ...contract.errors import safe_text
-from ...contract.metric import Metric
+from ...contract.metric import Metric, Mode
 from ..series import Column, Table
 from .words import Name, named
 
 __all__ = ["Case", "Context", "Log", "Offender", "said", "shown"]
 
 MAX_OFFENDERS = 5
+PLANS = 256
 # Rows that every trainer writes into records of all sorts.
 SHARED = frozenset({"epoch", "total_flos", "num_input_tokens_seen", "memory(GiB)"})
 
@@ -100,6 +101,13 @@ class Log:
     ) -> None:
         self.table, self.catalogue, self.context = table, catalogue, context
         self.checker = checker
+
+    @cached_property
+    def plans(self) -> dict[tuple[str, ...], Plan]:
+        """What the catalogue says of the commonest sets of keys."""
+        mode: Mode = "eval" if self.table.mode == "eval" else "train"
+        often = sorted(self.table.shapes.values(), key=lambda shape: -len(shape.rows))
+        return {shape.keys: self.checker.plan(shape.keys, mode) for shape in often[:PLANS]}
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:

@@ -48,9 +48,9 @@ def _unlike_live(log: Log, key: str, live: str) -> Iterator[Case]:
 def _aliases(log: Log) -> Iterator[Case]:
     """Two declared spellings of one metric in one record."""
     found: dict[tuple[str, str], list[Offender]] = {}
-    for shape in log.table.shapes.values():
-        names = log.checker.plan(shape.keys, "eval" if log.table.mode == "eval" else "train").names
-        for double, position in names.doubles.items():
+    for keys, plan in log.plans.items():
+        shape = log.table.shapes[keys]
+        for double, position in plan.names.doubles.items():
             pair = shape.keys[double], shape.keys[position]
             for entry, row in enumerate(shape.rows) if not log.copied(pair[0]) else ():
                 values = shape.values(entry)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...contract.errors import safe_text
 from ...contract.kinds import Total
 from ...contract.law import Law
-from ...contract.metric import Mode
 from .factors import Factor, explained, known
 from .laws import Checked, check_laws, ratio_of
 from .log import Case, Log, Offender, said, shown
@@ -171,10 +170,9 @@ def successions(log: Log) -> Iterator[Case]:
     found: dict[str, tuple[Law, list[Offender], str]] = {}
     before: dict[str, float] = {}
     step, of = -1, 0
-    mode: Mode = "eval" if log.table.mode == "eval" else "train"
     for row, shape, entry in log.table.in_order():
-        plan = log.checker.plan(shape.keys, mode)
-        if not plan.successions:
+        plan = log.plans.get(shape.keys)
+        if plan is None or not plan.successions:
             continue
         now = plan.names.by_key(shape.values(entry))
         joined = {**now, **{f"previous({key})": value for key, value in before.items()}}
