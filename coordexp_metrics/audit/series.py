@@ -168,7 +168,7 @@ class Table:
         columns = [self.columns[key] for key in keys]
         if all(column.rows == columns[0].rows for column in columns[1:]):
             return columns[0].rows, [column.values for column in columns]
-        shared = set(columns[0].rows).intersection(*(column.rows for column in columns[1:]))
+        shared = frozenset(columns[0].rows).intersection(*(c.rows for c in columns[1:]))
         rows = array("I", sorted(shared))
         return rows, [_pick(column, shared) for column in columns]
 
@@ -190,7 +190,7 @@ class Table:
         return array("I", [row for row, _ in pairs]), array("d", [value for _, value in pairs])
 
 
-def _pick(column: Column, rows: set[int]) -> array[float]:
+def _pick(column: Column, rows: frozenset[int]) -> array[float]:
     both = zip(column.rows, column.values, strict=True)
     return array("d", [value for row, value in both if row in rows])
 

@@ -14,6 +14,7 @@ from .log import Case, Log, Offender, said, shown
 __all__ = ["cumulative_clocks", "cumulative_counters", "mixed_throughput"]
 
 ENOUGH = 5
+PAIRED = 12
 CLOSE = 1e-4
 SPACES = frozenset({"time", "timing", "timer", "timers", "perf"})
 
@@ -94,13 +95,13 @@ def mixed_throughput(log: Log) -> Iterator[Case]:
             continue
         totals = [k for k in log.columns if _counts(log, k, words)]
         clocks = [k for k, n in log.names.items() if n.clock or n.last.endswith("runtime")]
-        pairs = [(total, clock) for total in totals for clock in clocks]
-        fits = [pair for pair in pairs if _ratio(log, key, *pair) is not None]
-        right = [pair for pair in fits if _all(log, key, *pair, 1.0)]
-        if right:
-            yield from _more_generated(log, key, *right[0])
-            continue
-        yield from _explained(log, key, fits, clocks)
+        pairs = [(total, clock) for total in totals[:PAIRED] for clock in clocks[:PAIRED]]
+        right = next((pair for pair in pairs if _is(log, key, *pair)), None)
+        if right is not None:
+            yield from _more_generated(log, key, *right)
+        else:
+            fits = [pair for pair in pairs if _ratio(log, key, *pair) is not None]
+            yield from _explained(log, key, fits, clocks)
 
 
 def _counts(log: Log, key: str, words: Sequence[str]) -> bool:
@@ -121,9 +122,21 @@ def _ratio(log: Log, key: str, total: str, clock: str) -> list[tuple[int, float,
     return found if len(found) >= 3 else None
 
 
-def _all(log: Log, key: str, total: str, clock: str, factor: float) -> bool:
+def _is(log: Log, key: str, total: str, clock: str) -> bool:
+    """Whether ``key`` is ``total`` / ``clock`` in every record; its first one rules most out."""
+    rates, things, seconds = (log.columns[k] for k in (key, total, clock))
+    for row, rate in zip(rates.rows, rates.values, strict=True):
+        n, s = things.at(row), seconds.at(row)
+        if n is not None and s:
+            if not _close(rate, n / s, rates):
+                return False
+            break
     found = _ratio(log, key, total, clock) or []
-    return all(abs(rate - factor * true) <= CLOSE * abs(rate) + 1e-3 for _, rate, true in found)
+    return bool(found) and all(_close(rate, true, rates) for _, rate, true in found)
+
+
+def _close(rate: float, true: float, column: Column) -> bool:
+    return abs(rate - true) <= CLOSE * abs(rate) + 1.01 * column.quantum
 
 
 def _explained(
@@ -139,12 +152,13 @@ def _explained(
             return
     own = {total for total, _ in pairs}
     others = [k for k, n in log.names.items() if k not in own and log.columns[k].whole]
-    for clock in clocks[:20] if own else ():
+    for clock in clocks[:PAIRED] if own else ():
         for other in others[:100]:
-            found = _ratio(log, key, other, clock) or []
-            if found and len({t for _, _, t in found}) > 2 and _all(log, key, other, clock, 1.0):
-                total = next(iter(own))
-                true = _ratio(log, key, total, clock) or found
+            if log.columns[other].distinct() > 2 and _is(log, key, other, clock):
+                total = min(own)
+                true = _ratio(log, key, total, clock)
+                if true is None:
+                    continue
                 why = f"{said(other)} / {said(clock)}, not {said(total)} / {said(clock)}"
                 yield _mixed(key, why, true, (other, clock), None)
                 return

@@ -14,6 +14,7 @@ __all__ = ["beyond_universe", "fractional_counts", "multiplied_counts", "overcou
 
 ENOUGH = 3
 MANY = 8
+LIKE = 50
 
 
 def fractional_counts(log: Log) -> Iterator[Case]:
@@ -69,11 +70,11 @@ def _odd(value: float, column: Column) -> bool:
 def _whole_twin(log: Log, name: Name) -> str | None:
     """The same last segment in a family beside, whole and greater than one."""
     above = name.family.rstrip("/").rpartition("/")[0]
-    for key, other in log.names.items():
-        if other.last == name.last and key != name.key and above:
-            near = other.family.rstrip("/").rpartition("/")[0]
-            if near == above and log.columns[key].whole and log.columns[key].greatest > 1:
-                return key
+    for key in log.lasts[name.last][:LIKE] if above else ():
+        near = log.names[key].family.rstrip("/").rpartition("/")[0]
+        column = log.columns[key]
+        if key != name.key and near == above and column.whole and column.greatest > 1:
+            return key
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..series import Column
@@ -45,13 +45,22 @@ def nearly(a: float, b: float, slack: float = 0.0) -> bool:
     return abs(a - b) <= slack + 1e-6 * max(abs(a), abs(b))
 
 
-def known(log: Log, rows: Sequence[int]) -> Iterator[Factor]:
-    """Factors that the user told, and then those in the log, likeliest first."""
+def known(
+    log: Log, rows: Sequence[int], fits: Callable[[float], bool] | None = None
+) -> Iterator[Factor]:
+    """Factors that the user told, and then those in the log, likeliest first.
+
+    ``fits`` looks at the factor of the first row, which spares the others.
+    """
     for name, number in log.context.told():
-        yield Factor(name, (float(number),) * len(rows))
+        if fits is None or fits(number):
+            yield Factor(name, (float(number),) * len(rows))
     for key in sorted(log.counters, key=lambda key: _rank(log, key))[:TRIED]:
         column = log.columns[key]
-        values = [column.at(row) for row in rows]
+        first = column.at(rows[0])
+        if first is None or (fits is not None and not fits(first)):
+            continue
+        values = column.values if column.rows == rows else [column.at(row) for row in rows]
         if None not in values:
             yield Factor(key, tuple(v for v in values if v is not None), logged=True)
 
@@ -66,7 +75,7 @@ def explained(log: Log, rows: Sequence[int], ratios: Sequence[float]) -> Factor 
     """The whole factor, two or more, that every one of ``ratios`` is; None where there is none."""
     if not ratios or min(ratios) < 1.5:
         return None
-    for factor in known(log, rows):
+    for factor in known(log, rows, lambda k: nearly(ratios[0], k)):
         if all(nearly(a, b) for a, b in zip(ratios, factor.values, strict=True)):
             return factor
     first = round(ratios[0])
@@ -89,7 +98,12 @@ def makes_whole(
     values, rows = values or column.values, column.rows
     quantum, grain = 1.01 * coarser * column.quantum, max(column.grain, 1e-11)
     odd = sum(1 for value in values if value % 1)
-    for factor in known(log, rows):
+    first = values[0]
+
+    def fits(k: float) -> bool:
+        return abs(k * first - round(k * first)) <= k * (quantum + 2 * grain * abs(first)) + 1e-9
+
+    for factor in known(log, rows, fits):
         slacks = [
             k * (quantum + 2 * grain * abs(v)) + 1e-9
             for k, v in zip(factor.values, values, strict=True)

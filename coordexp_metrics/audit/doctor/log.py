@@ -101,12 +101,15 @@ class Log:
     ) -> None:
         self.table, self.catalogue, self.context = table, catalogue, context
         self.checker = checker
+        self._rows: dict[str, frozenset[int]] = {}
+        self._metrics: dict[str, Metric | None] = {}
 
     @cached_property
     def plans(self) -> dict[tuple[str, ...], Plan]:
         """What the catalogue says of the commonest sets of keys."""
         mode: Mode = "eval" if self.table.mode == "eval" else "train"
-        often = sorted(self.table.shapes.values(), key=lambda shape: -len(shape.rows))
+        ours = [s for s in self.table.shapes.values() if any(map(self.metric, s.keys))]
+        often = sorted(ours, key=lambda shape: -len(shape.rows))
         return {shape.keys: self.checker.plan(shape.keys, mode) for shape in often[:PLANS]}
 
     @cached_property
@@ -131,6 +134,14 @@ class Log:
         return found
 
     @cached_property
+    def lasts(self) -> dict[str, list[str]]:
+        """The keys that share their last segment."""
+        found: dict[str, list[str]] = {}
+        for key, name in self.names.items():
+            found.setdefault(name.last, []).append(key)
+        return found
+
+    @cached_property
     def stems(self) -> dict[tuple[str, ...], list[str]]:
         """The keys that share their stem, in whatever family."""
         found: dict[tuple[str, ...], list[str]] = {}
@@ -152,6 +163,12 @@ class Log:
             if count >= 2 and 2 * count >= sum(key.startswith(prefix) for key in keys)
         )
 
+    def rows_of(self, key: str) -> frozenset[int]:
+        """The rows that have ``key``."""
+        if key not in self._rows:
+            self._rows[key] = frozenset(self.columns[key].rows)
+        return self._rows[key]
+
     def copied(self, key: str) -> bool:
         """Whether ``key`` is a copy of an older value."""
         return key.startswith(self.copies)
@@ -168,8 +185,10 @@ class Log:
 
     def metric(self, key: str) -> Metric | None:
         """What declares ``key``, None where nothing does."""
-        found = self.catalogue.resolve(key)
-        return None if found is None else found.metric
+        if key not in self._metrics:
+            found = self.catalogue.resolve(key)
+            self._metrics[key] = None if found is None else found.metric
+        return self._metrics[key]
 
     def kin(self, key: str, *endings: str) -> str | None:
         """The key of the same family whose last segment is that stem with one of the endings."""

@@ -65,12 +65,12 @@ def _kept(log: Log, key: str, live: str) -> Iterator[Case]:
     copy, own = log.table.columns[key], log.columns.get(live)
     if own is None:
         return
-    there = set(own.rows)
+    there = log.rows_of(live)
     beside = [k for k in log.families.get(log.names[live].family, ()) if k != live]
-    steady = [k for k in beside if there <= set(log.columns[k].rows)]
+    steady = [k for k in beside if there <= log.rows_of(k)]
     if not steady:
         return
-    ran = set.intersection(*(set(log.columns[k].rows) for k in steady))
+    ran = frozenset.intersection(*map(log.rows_of, steady))
     at = [
         (row, value)
         for row, value in zip(copy.rows, copy.values, strict=True)

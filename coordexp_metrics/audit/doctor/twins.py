@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .factors import nearly
 from .log import Case, Log, Offender, said
 
 __all__ = ["disagreeing_twins"]
+
+RECENT = 5
 
 
 def disagreeing_twins(log: Log) -> Iterator[Case]:
@@ -27,9 +29,16 @@ def _unlike_live(log: Log, key: str, live: str) -> Iterator[Case]:
     if own is None:
         return
     at: list[Offender] = []
+    past: list[float] = []
+    seen: set[float] = set()
+    live_values = iter(zip(own.rows, own.values, strict=True))
+    upcoming = next(live_values, None)
     for row, value in zip(copy.rows, copy.values, strict=True):
-        past = [v for r, v in zip(own.rows, own.values, strict=True) if r <= row]
-        if past and not any(nearly(value, v, own.quantum) for v in past):
+        while upcoming is not None and upcoming[0] <= row:
+            past.append(upcoming[1])
+            seen.add(upcoming[1])
+            upcoming = next(live_values, None)
+        if past and value not in seen and not _near(value, past[-RECENT:], own.quantum):
             at.append(Offender(row, value, past[-1]))
     if at:
         yield Case(
@@ -43,6 +52,10 @@ def _unlike_live(log: Log, key: str, live: str) -> Iterator[Case]:
             {"twin": live},
             (live,),
         )
+
+
+def _near(value: float, past: Sequence[float], slack: float) -> bool:
+    return any(nearly(value, other, slack) for other in past)
 
 
 def _aliases(log: Log) -> Iterator[Case]:
