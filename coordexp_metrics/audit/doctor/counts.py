@@ -32,7 +32,9 @@ def fractional_counts(log: Log) -> Iterator[Case]:
         if not at or not (promised or twin):
             continue
         factor = makes_whole(log, column)
-        certain = metric is not None or (name.counts and not name.parts)
+        # num_x and total_len are at times means by custom; a suffix is a promise.
+        suffixed = name.words[-1:] in {("count",), ("counts",), ("total",), ("sum",)}
+        certain = metric is not None or (name.counts and suffixed)
         if factor is not None or certain or (twin and promised):
             yield _fractional(column, at, factor, twin)
 

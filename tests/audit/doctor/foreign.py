@@ -248,6 +248,54 @@ def detector(seed, steps=50):
     return rows
 
 
+def detectron2(seed, steps=60):
+    """Detectron2: counts that are medians over a window by custom, parts that add up."""
+    rng, rows = random.Random(seed), []
+    for n in range(1, steps + 1):
+        parts = {f"loss_{part}": rng.random() for part in ("cls", "box_reg", "rpn_cls")}
+        rows.append(
+            {
+                "iteration": 20 * n - 1,
+                "total_loss": sum(parts.values()),
+                **parts,
+                "time": rng.uniform(0.3, 0.4),
+                "data_time": rng.uniform(0.01, 0.02),
+                "eta_seconds": 10000 - 20.0 * n,
+                "lr": 0.02,
+                "roi_head/num_bg_samples": rng.uniform(380, 450),
+                "roi_head/num_fg_samples": rng.uniform(60, 130),
+                "rpn/num_pos_anchors": rng.uniform(5, 50),
+                "step": 20 * n - 1,
+            }
+        )
+    return rows
+
+
+def rllib(seed, steps=40):
+    """RLlib: totals of the run beside clocks of the iteration, extremes of episodes."""
+    rng, rows, total = random.Random(seed), [], 0.0
+    for n in range(1, steps + 1):
+        seconds = rng.uniform(5, 6)
+        total += seconds
+        rows.append(
+            {
+                "training_iteration": n,
+                "time_this_iter_s": seconds,
+                "time_total_s": total,
+                "timesteps_total": 4000 * n,
+                "episodes_total": 20 * n + rng.randint(0, 4),
+                "episode_reward_mean": rng.random(),
+                "episode_reward_max": 1 + rng.random(),
+                "episode_reward_min": -rng.random(),
+                "num_env_steps_sampled": 4000 * n,
+                "timers/sample_time_ms": 1000 * rng.random(),
+                "step": n,
+            }
+        )
+    return rows
+
+
 CLEAN = (
-    hf_sft, hf_constant_rate, trl_dpo, trl_grpo, lightning, swift, sb3, verl, detector,
+    hf_sft, hf_constant_rate, trl_dpo, trl_grpo, lightning, swift, sb3, verl, detector, detectron2,
+    rllib,
 )  # fmt: skip
