@@ -22,6 +22,7 @@ FULL = 12  # decimals from which on a float counts as not rounded
 FEW = 4
 SHAPE = 50  # cells that a set of keys takes as much memory as
 LARGEST = 1e38
+HUGE = 1e100
 LOOKED_AT = 400
 FLOAT32 = 1.2e-7
 FLOAT64 = 1e-12
@@ -117,15 +118,17 @@ class Table:
         self._columns: dict[str, Column] | None = None
 
     def add(self, record: Record) -> None:
-        """Take a record; a column is whole numbers, or floats."""
-        row = len(self.steps)
-        keys = tuple(record.metrics)
+        """Take a record, but for numbers at the end of the floats: none of them was measured."""
+        row, metrics = len(self.steps), record.metrics
+        if metrics and not -HUGE < min(metrics.values()) <= max(metrics.values()) < HUGE:
+            metrics = {key: value for key, value in metrics.items() if abs(value) < HUGE}
+        keys = tuple(metrics)
         shape = self.shapes.get(keys)
         if shape is None:
             shape = self.shapes[keys] = Shape(keys)
             self.size += SHAPE
         shape.rows.append(row)
-        shape.cells.extend(record.metrics.values())
+        shape.cells.extend(metrics.values())
         self.steps.append(record.global_step)
         self.lines.append(record.origin[1] if record.origin else 0)
         self.size += len(keys) + 2

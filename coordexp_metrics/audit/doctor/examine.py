@@ -136,6 +136,7 @@ def examine(
         "files": list(getattr(records, "files", ())),
         "keys": doctor.keys,
         "detectors": len(DETECTORS),
+        "gave_up": dict(doctor.gave_up),
         **_totals(found),
     }
     unchecked = not doctor.seen or not REFUSALS.isdisjoint(refused)
@@ -153,6 +154,7 @@ class _Doctor:
     ) -> None:
         self.findings = Findings()
         self.seen: Counter[str] = Counter()
+        self.gave_up: Counter[str] = Counter()
         self.plots: dict[tuple[str, str, str], Sequence[Curve]] = {}
         self.keys = 0
         self._leaks = Leaks(self.findings)
@@ -191,9 +193,15 @@ class _Doctor:
             self.keys = max(self.keys, len(table.columns))
             log = Log(table, self._catalogue, self._context, self._checker)
             for detector in DETECTORS:
-                for case in detector(log):
-                    self._add(log, case)
+                self._run(detector, log)
         self._tables = {}
+
+    def _run(self, detector: Detector, log: Log) -> None:
+        try:
+            for case in detector(log):
+                self._add(log, case)
+        except ArithmeticError:  # of numbers near the least float, which nothing measures
+            self.gave_up[detector.__name__] += 1
 
     def problems(self, records: Iterable[Record], refusals: Sequence[ReadProblem]) -> None:
         """What could not be read, under the rules of the readers."""

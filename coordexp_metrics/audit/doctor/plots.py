@@ -10,6 +10,7 @@ __all__ = ["Curve", "curves"]
 
 POINTS = 400
 SERIES = 3
+LEAST = 1e-200
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ def _curve(log: Log, case: Case, key: str) -> Curve:
     return Curve(
         key,
         tuple(log.table.steps[column.rows[n]] for n in keep),
-        tuple(column.values[n] for n in keep),
+        tuple(_plain(column.values[n]) for n in keep),
         tuple(column.rows[n] in own for n in keep),
-        tuple(own.get(column.rows[n]) for n in keep),
+        tuple(None if (e := own.get(column.rows[n])) is None else _plain(e) for n in keep),
     )
+
+
+def _plain(value: float) -> float:
+    """What a page can scale: the least floats are zero to any eye."""
+    return value if abs(value) > LEAST else 0.0
