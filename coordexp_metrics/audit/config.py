@@ -50,10 +50,12 @@ def settings_of(path: Path | None) -> Settings:
     Raises:
         ConfigError: the file cannot be read, is no TOML, or says what nobody understands.
 
-    >>> settings_of(Path("/nowhere/pyproject.toml"))
-    Traceback (most recent call last):
-        ...
-    coordexp_metrics.audit.config.ConfigError: /nowhere/pyproject.toml cannot be read: ...
+    >>> from pathlib import Path
+    >>> try:
+    ...     settings_of(Path("/nowhere.toml"))
+    ... except ConfigError as error:
+    ...     print(error)
+    /nowhere.toml cannot be read: No such file or directory
     """
     if path is None:
         path = Path("pyproject.toml")
