@@ -79,7 +79,7 @@ def explained(log: Log, rows: Sequence[int], ratios: Sequence[float]) -> Factor 
         if all(nearly(a, b) for a, b in zip(ratios, factor.values, strict=True)):
             return factor
     first = round(ratios[0])
-    if first >= 2 and all(nearly(ratio, first) for ratio in ratios):
+    if all(nearly(ratio, first) for ratio in ratios):
         return Factor("", (float(first),) * len(ratios))
     return None
 

@@ -47,6 +47,44 @@ def test_a_factor_that_only_the_user_knows_is_named(log):
     assert told.evidence["confidence"] > plain.evidence["confidence"]
 
 
+def test_where_two_counts_would_mend_a_law_neither_is_accused(log):
+    """0.5 = 5/10 logged beside 20 of 10: matches fourfold, or predictions a quarter?"""
+    rows = [
+        {
+            "step": n,
+            "rollout/precision": n / (3 * n + 1),
+            "rollout/matched_for_supervision": 4 * n,
+            "rollout/valid_pred_objects_total": 3 * n + 1,
+        }
+        for n in range(4, 12)
+    ]
+    found = {finding.rule for finding in examine(read(log(*rows))).findings}
+    assert "CXM520" in found
+    assert "CXM530" not in found
+
+
+def test_a_count_that_never_changes_proves_no_factor(log):
+    """5 and 90 in every record may be anything; three different pairs may not."""
+    rows = [{"step": n, "a/x": 5, "a/x_count": 90, "micro_steps": 18} for n in range(1, 9)]
+    assert examine(read(log(*rows))).findings == ()
+
+
+@pytest.mark.parametrize("saw", [2, 4])
+def test_the_scale_of_a_seed_is_that_of_a_micro_batch(log, saw):
+    """Seen by one micro-batch of 24 / 6 = 4 samples; half as many would fit the numbers as well."""
+    rows = [
+        {
+            "step": n,
+            "seed": (1000003 * n + 17) * saw / 24,
+            "samples_total": 24,
+            "micro_steps": 24 // saw,
+        }
+        for n in range(1, 9)
+    ]
+    (finding,) = examine(read(log(*rows))).findings
+    assert finding.evidence["true_values"] == [1000003 * n + 17 for n in range(1, 9)]
+
+
 def test_evaluation_is_examined_apart_and_by_data_set(clean, tmp_path):
     """Two evaluation sets at one step are no repetition."""
     rows = [
