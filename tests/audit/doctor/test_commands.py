@@ -17,7 +17,7 @@ MULTIPLIED = [
     {"step": n, "a/matched": 5 * n, "a/matched_count": 90 * n, "micro_steps": 18}
     for n in range(1, 7)
 ]
-HOSTILE = "a/_<script>alert(1)</script>\x1b[2J::error ]]>%0A"
+HOSTILE = "a/_<script>alert(1)<script>\x1b[2J::error ]]>%0A"
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_what_a_log_says_is_escaped_everywhere(run, log, tmp_path):
         assert done.stdout.isascii()
         assert "\x1b" not in done.stdout
         assert not any(line.startswith("::error ]]") for line in done.stdout.splitlines())
+    assert "&lt;script&gt;" in page.read_text()
     assert "<script" not in page.read_text()
 
 

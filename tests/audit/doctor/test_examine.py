@@ -63,6 +63,16 @@ def test_where_two_counts_would_mend_a_law_neither_is_accused(log):
     assert "CXM530" not in found
 
 
+def test_what_did_not_run_is_carried_but_not_stuck(log):
+    """A copy of a whole family at a step that had none of it says nothing of one bucket."""
+    rows = [
+        {"step": 1, "loss": 2.0, "drop/a": 5, "drop/b": 188},
+        {"step": 2, "loss": 1.9, "snapshot/drop/a": 5, "snapshot/drop/b": 188},
+    ]
+    found = {finding.rule for finding in examine(read(log(*rows))).findings}
+    assert found == {"CXM550"}
+
+
 def test_a_count_that_never_changes_proves_no_factor(log):
     """5 and 90 in every record may be anything; three different pairs may not."""
     rows = [{"step": n, "a/x": 5, "a/x_count": 90, "micro_steps": 18} for n in range(1, 9)]
@@ -70,7 +80,7 @@ def test_a_count_that_never_changes_proves_no_factor(log):
 
 
 def test_the_scale_of_a_seed_is_that_of_a_micro_batch(log):
-    """96 samples in 18 micro-steps: five saw it, though one with a seed five times as large fits."""
+    """Five of 96 samples saw it; one that saw a seed five times as large would fit as well."""
     rows = [
         {"step": n, "seed": (1000003 * n + 17) * 5 / 96, "samples_total": 96, "micro_steps": 18}
         for n in range(1, 9)
