@@ -66,8 +66,8 @@ def test_where_two_counts_would_mend_a_law_neither_is_accused(log):
 def test_what_did_not_run_is_carried_but_not_stuck(log):
     """A copy of a whole family at a step that had none of it says nothing of one bucket."""
     rows = [
-        {"step": 1, "loss": 2.0, "drop/a": 5, "drop/b": 188},
-        {"step": 2, "loss": 1.9, "snapshot/drop/a": 5, "snapshot/drop/b": 188},
+        {"step": 1, "drop/always": 3, "drop/a": 5, "drop/b": 188},
+        {"step": 2, "drop/always": 2, "snapshot/drop/a": 5, "snapshot/drop/b": 188},
     ]
     found = {finding.rule for finding in examine(read(log(*rows))).findings}
     assert found == {"CXM550"}
