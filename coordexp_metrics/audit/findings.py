@@ -67,6 +67,7 @@ class Findings:
         metric: str | None = None,
         places: Iterable[tuple[str, int]] = (),
         count: int = 1,
+        of: int = 0,
         detail: str = "",
         evidence: Mapping[str, Any] | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class Findings:
             metric: the canonical key.
             places: files and lines, first to last; a few are kept.
             count: how many records have it.
+            of: how many could have had it; 0 where that is no question.
             detail: what sets it apart from others of this rule and key.
             evidence: what supports it; that of the first is kept.
         """
@@ -95,6 +97,8 @@ class Findings:
             found = Finding(rule, severity, key, metric, path, line, message, more)
             self._groups[name] = found
         found.evidence["count"] += count
+        if of:
+            found.evidence["of"] = found.evidence.get("of", 0) + of
         kept = found.evidence["places"]
         kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
 

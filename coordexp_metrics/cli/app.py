@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from .demo import demo
+from .doctor import doctor
 from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
 from .listing import listing
 from .recover import recover
 from .replay import replay
+from .rules import rules
 from .schema import schema
 from .search import search
 from .tail import tail
@@ -50,10 +52,12 @@ def _options(
 
 app.command()(demo)
 app.command()(validate)
+app.command()(doctor)
 app.command()(replay)
 app.command()(recover)
 app.command()(tail)
 app.command()(explain)
+app.command()(rules)
 app.command()(search)
 app.command("list")(listing)
 app.command()(verify)

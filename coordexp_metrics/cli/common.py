@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,15 @@ import typer
 if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
 
-__all__ = ["CatalogueOption", "catalogue_with", "quiet_pipe", "same_file", "table"]
+__all__ = [
+    "CatalogueOption",
+    "catalogue_with",
+    "print_parts",
+    "quiet_pipe",
+    "replaced",
+    "same_file",
+    "table",
+]
 
 CatalogueOption = Annotated[
     list[str] | None,
@@ -55,11 +63,9 @@ def table(rows: Sequence[Sequence[str]], gap: int = 2) -> str:
     )
 
 
-def same_file(output: Path, file: str) -> bool:
-    """Whether both paths lead to one file that exists."""
-    with suppress(OSError):
-        return output.samefile(file)
-    return False
+def print_parts(parts: Iterable[str]) -> None:
+    """To standard output; a reader that has seen enough, such as ``head``, is no error."""
+    quiet_pipe(lambda: sys.stdout.writelines(parts))
 
 
 def quiet_pipe(write: Callable[[], object]) -> bool:
@@ -73,3 +79,23 @@ def quiet_pipe(write: Callable[[], object]) -> bool:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return False
     return True
+
+
+def replaced(output: Path, text: str) -> None:
+    """A whole new file, or the old one: never half of one."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+        part.replace(output)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def same_file(output: Path, file: str) -> bool:
+    """Whether writing to ``output`` would write over ``file``."""
+    with suppress(OSError):
+        return output.samefile(file)
+    return False

@@ -1,4 +1,4 @@
-"""``explain KEY``: everything that the catalogue knows of one key, whatever its spelling."""
+"""``explain KEY``: everything that is known of one key, whatever its spelling, or of one rule."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import CatalogueOption, catalogue_with, table
+from .rules import card, facts
 
 if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
@@ -19,16 +20,27 @@ __all__ = ["explain"]
 
 
 def explain(
-    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Any spelling of a key.")],
+    keys: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY...", help="Any spelling of a key, or a rule such as CXM540."),
+    ],
     catalogue: CatalogueOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a key.")] = False,
 ) -> None:
-    """Show a key's card: meaning, kind, unit, formula, condition, names and declaration."""
+    """Show a key's card: meaning, kind, unit, formula, condition, names and declaration.
+
+    Of a rule: what is wrong, what a finding rests on, a bad and a good example.
+    """
+    from ..audit.rules import RULES
     from ..contract.errors import RemovedKeyError, UnknownKeyError
 
     declared = catalogue_with(catalogue)
     unknown = False
     for key in keys:
+        if key.upper() in RULES:
+            rule = RULES[key.upper()]
+            typer.echo(json.dumps(facts(rule)) if as_json else card(rule))
+            continue
         try:
             metric = declared[key]
         except RemovedKeyError as error:
@@ -37,9 +49,9 @@ def explain(
             unknown = True
             typer.echo(f"coordexp-metrics: {error}", err=True)
         else:
-            facts = _facts(declared, key, metric)
+            known = _facts(declared, key, metric)
             typer.echo(
-                json.dumps({"key": metric.key, **facts}) if as_json else _card(metric, facts)
+                json.dumps({"key": metric.key, **known}) if as_json else _card(metric, known)
             )
     if unknown:
         raise typer.Exit(2)

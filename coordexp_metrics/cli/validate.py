@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .common import CatalogueOption, catalogue_with, quiet_pipe, same_file
+from .common import CatalogueOption, catalogue_with, print_parts, replaced, same_file
 
 if TYPE_CHECKING:
     from ..audit.readers import Records
@@ -65,9 +64,9 @@ def validate(
         raise typer.Exit(130) from None
     text = FORMATS[form](report)
     if output is None:
-        quiet_pipe(lambda: sys.stdout.write(text))
+        print_parts([text])
     else:
-        _replace(output, text)
+        replaced(output, text)
     raise typer.Exit(report.exit_code(strict=strict))
 
 
@@ -106,16 +105,3 @@ def _parameter(text: str) -> tuple[str, float]:
         if name and equals and math.isfinite(number):
             return name, number
     raise typer.BadParameter(f"{text!a} is no NAME=VALUE", param_hint="--param")
-
-
-def _replace(output: Path, text: str) -> None:
-    """A whole new file, or the old one: never half of one."""
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with part.open("x", encoding="ascii") as file:
-            file.write(text)
-        part.replace(output)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise

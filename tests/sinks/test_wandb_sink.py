@@ -206,7 +206,7 @@ def test_a_second_attempt_may_change_the_config(run: Any, header: Header) -> Non
 
 
 def test_without_a_run_the_error_says_what_to_do(header: Header) -> None:
-    """It is said where the registry is made, before step 0; a rank that opens nothing needs none."""
+    """Said where the registry is made, before step 0; a rank that opens nothing needs none."""
     sink = WandbSink()
     with pytest.raises(SinkError, match=r"call wandb\.init\(\.\.\.\) first, or pass the run"):
         sink.open(header)

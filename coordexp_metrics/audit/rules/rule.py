@@ -22,6 +22,8 @@ class Rule:
         bad: an example with the fault.
         good: the same without.
         codes: what readers and the contract call it.
+        evidence: what a finding of the doctor rests on; its examples are series, a key each:
+            ``loss: 1.0 0.5; rate: 1 -``, where ``-`` is absent.
     """
 
     id: str
@@ -31,3 +33,4 @@ class Rule:
     bad: str
     good: str
     codes: tuple[str, ...] = ()
+    evidence: str = ""
