@@ -46,6 +46,13 @@ class Finding:
         """How often it was found."""
         return int(self.evidence.get("count", 1))
 
+    def again(self, places: Iterable[tuple[str, int]], count: int = 1) -> None:
+        """It was found once more."""
+        self.evidence["count"] += count
+        kept = self.evidence["places"]
+        if len(kept) < MAX_PLACES:
+            kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
+
     def to_data(self) -> dict[str, Any]:
         """The finding as JSON data."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -69,7 +76,7 @@ class Findings:
         count: int = 1,
         detail: str = "",
         evidence: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> Finding:
         """Count a fault.
 
         Args:
@@ -81,6 +88,9 @@ class Findings:
             count: how many records have it.
             detail: what sets it apart from others of this rule and key.
             evidence: what supports it; that of the first is kept.
+
+        Returns:
+            the group, to which the same fault can be added ``again``.
         """
         name = rule, key, detail
         if name not in self._groups and self._per_rule[rule] >= MAX_GROUPS:
@@ -94,9 +104,8 @@ class Findings:
             severity = RULES[rule].severity
             found = Finding(rule, severity, key, metric, path, line, message, more)
             self._groups[name] = found
-        found.evidence["count"] += count
-        kept = found.evidence["places"]
-        kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
+        found.again(places, count)
+        return found
 
     def __iter__(self) -> Iterator[Finding]:
         """Worst first, then by rule, place and key: the same order for the same faults."""

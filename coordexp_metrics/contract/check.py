@@ -32,6 +32,13 @@ class Bound(NamedTuple):
     whole: bool
     metric: Metric
 
+    def violation(self, value: float) -> Violation:
+        """What ``value`` violates: the range, or else that it is whole."""
+        if not self.low <= value <= self.high:
+            return _out_of_range(self.metric, value)
+        why = f"counts {self.metric.unit}s, so {value!r} is no value"
+        return Violation("not_whole", self.metric.key, why)
+
 
 class BoundLaw(NamedTuple):
     """A law whose inputs are all present."""
@@ -39,6 +46,18 @@ class BoundLaw(NamedTuple):
     left: Evaluator
     right: Evaluator
     law: Law
+
+    def sides(self, values: Sequence[float]) -> tuple[float, float] | None:
+        """Both sides where ``values`` break the law; None where it holds or is mute."""
+        try:
+            a, b = self.left(values), self.right(values)
+            return None if a == b or self.law.holds(a, b) else (a, b)
+        except (ZeroDivisionError, OverflowError):
+            return None
+
+    def violation(self, left: float, right: float) -> Violation:
+        """The law, and the two sides that break it."""
+        return _broken(self.law, left, right)
 
 
 @dataclass(frozen=True)
@@ -61,14 +80,11 @@ class Plan:
 
     def broken(self, values: Sequence[float]) -> Iterator[Violation]:
         """What finite ``values``, in the order of the plan's keys, violate."""
-        for position, low, high, whole, metric in self.bounds:
+        for bound in self.bounds:
+            position, low, high, whole, _ = bound
             value = values[position]
-            if not low <= value <= high:
-                yield _out_of_range(metric, value)
-            elif whole and value % 1:
-                yield Violation(
-                    "not_whole", metric.key, f"counts {metric.unit}s, so {value!r} is no value"
-                )
+            if not low <= value <= high or (whole and value % 1):
+                yield bound.violation(value)
         for left, right, law in self.laws:
             try:
                 a, b = left(values), right(values)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ...contract.errors import safe_text
 from .limits import Limits
+from .quick import UNSURE, quickly
 from .source import BOM
 
 __all__ = ["CONSTANTS", "Decoder", "Fault", "Token"]
@@ -52,6 +53,9 @@ class Decoder:
     def decode(self, raw: bytes) -> list[Any]:
         """The values in ``raw``: one, or none, or all that stand before a fault."""
         self.faults = []
+        quick = quickly(raw, self._limits.depth)
+        if quick is not UNSURE:
+            return [quick]
         text, skipped = self._text(raw)
         if text is None or self._too_deep(raw):
             return []

@@ -18,6 +18,7 @@ from ...contract.payload import MAX_STEP, open_envelope
 from ...contract.record import Record
 from .decode import CONSTANTS, Token
 from .limits import Limits
+from .quick import NUMBERS
 
 __all__ = ["NewerFormat", "Rows"]
 
@@ -75,6 +76,7 @@ class Rows:
         self._last_step: int | None = None
         self._line = 0
         self._known_modes: dict[tuple[str, ...], Modes] = {}
+        self._known_texts: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def records(self, value: object, line: int) -> Iterator[Record]:
         """The records in one decoded value: none, one, or two where a row mixes modes.
@@ -189,17 +191,24 @@ class Rows:
         self, row: Mapping[str, Any]
     ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
         """Finite numbers, non-finite ones by name, and everything else as JSON text."""
-        metrics: dict[str, float] = {
-            key: value
-            for key, value in row.items()
-            if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
-        }
+        keys = tuple(row)
+        metrics = dict(row)
+        others = self._known_texts.get(keys, ())
+        for key in others:
+            del metrics[key]
+        if not _finite(metrics):
+            metrics = {key: value for key, value in row.items() if _is_finite(value)}
+            others = tuple(key for key in keys if key not in metrics)
+            if len(self._known_texts) >= MAX_SHAPES:
+                self._known_texts.clear()
+            self._known_texts[keys] = others
         nonfinite: dict[str, str] = {}
         skipped: dict[str, str] = {}
-        for key, value in row.items() if len(metrics) < len(row) else ():
-            if key in metrics:
-                continue
-            if type(value) is Token and value in CONSTANTS:
+        for key in others:
+            value = row[key]
+            if _is_finite(value):
+                metrics[key] = value
+            elif type(value) is Token and value in CONSTANTS:
                 nonfinite[key] = CONSTANTS[value]
             else:
                 skipped[key] = self._no_number(key, value)
@@ -233,6 +242,20 @@ def _whole(value: object) -> int | None:
         return int(value) if value.is_integer() else None
     found = _PROGRESS.fullmatch(value) if type(value) is str else None
     return int(found.group(1)) if found else None
+
+
+def _finite(row: Mapping[str, Any]) -> bool:
+    """Whether all values are finite numbers, decided by loops in C."""
+    values = row.values()
+    if not values:
+        return True
+    return set(map(type, values)) <= NUMBERS and (
+        -LARGEST <= min(values) and max(values) <= LARGEST
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
 
 
 def _kind(value: object) -> str:
