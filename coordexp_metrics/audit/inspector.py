@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..contract.catalogue import Catalogue
@@ -68,10 +69,9 @@ class Inspector:
         row = list(record.metrics.values())
         checks = self._checks_of(self._checker.plan(tuple(record.metrics), record.mode))
         self._names.seen(checks.plan, place)
-        try:
+        # Numbers near the end of the floats overflow in formulas.
+        with suppress(OverflowError, ZeroDivisionError):
             self._of_values(checks, row, record, place)
-        except (OverflowError, ZeroDivisionError):  # of numbers near the end of the floats
-            pass
         if record.nonfinite:
             self._nonfinite(record, place)
         for key, text in record.skipped.items():

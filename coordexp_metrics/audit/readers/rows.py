@@ -250,7 +250,7 @@ def _finite(row: Mapping[str, Any]) -> bool:
     if not values:
         return True
     return set(map(type, values)) <= NUMBERS and (
-        -LARGEST <= min(values) and max(values) <= LARGEST
+        min(values) >= -LARGEST and max(values) <= LARGEST
     )
 
 
