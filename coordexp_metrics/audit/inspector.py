@@ -13,7 +13,7 @@ from ..contract.record import Record
 from .checks import Checks
 from .findings import Finding, Findings
 from .names import Names
-from .readers.rows import PROGRESS_TEXT
+from .readers.modes import PROGRESS_TEXT
 from .rules import RULE_OF_CODE
 
 __all__ = ["Inspector"]

@@ -18,7 +18,15 @@ __all__ = ["Report", "validate"]
 
 # What makes a file unchecked, so that no exit code may say that it is clean.
 REFUSALS = frozenset(
-    {"file.unreadable", "file.not_regular", "file.too_large", "file.foreign", "file.newer"}
+    {
+        "file.unreadable",
+        "file.not_regular",
+        "file.too_large",
+        "file.damaged",
+        "file.foreign",
+        "file.newer",
+        "record.too_large",
+    }
 )
 
 

@@ -174,7 +174,6 @@ FOREIGN = {
     "elf": (b"\x7fELF\x02\x01", "ELF"),
     "html": (b"<!doctype html><html>", "HTML"),
     "csv": (b"step,loss\n1,0.5\n", "CSV"),
-    "wandb": (b":W&B\x00\x00", "W&B"),
 }
 
 

@@ -12,14 +12,22 @@ from ...contract.errors import MetricsError
 from ...contract.record import Record
 from .decode import Decoder
 from .documents import split_rows
+from .events import samples_of_events
+from .inflate import inflated, is_compressed
 from .limits import Limits
 from .lines import Line, split_lines
 from .problems import Problems, ReadProblem, SourceError
 from .rows import SUMMARY, NewerFormat, Rows
-from .source import files_of, open_regular, shape_of, take
+from .sampled import records_of
+from .source import Shape, files_of, open_regular, shape_of, take
+from .tfrecord import Frames
+from .wandb_log import Messages
+from .wandb_rows import samples_of_wandb
+from .window import Window
 
 __all__ = ["Records", "read", "read_all", "read_stream"]
 
+HEAD = 1 << 16
 SUMMARY_HEAD = re.compile("|".join(f'"{key}"' for key in SUMMARY).encode())
 
 
@@ -47,7 +55,9 @@ class Records:
         follow_symlinks: bool = False,
         stream: BinaryIO | None = None,
         lenient: bool = False,
+        compressed: bool = False,
     ) -> None:
+        self._compressed = compressed
         self._limits = limits or Limits()
         self._follow = follow_symlinks
         self._stream = stream
@@ -104,7 +114,9 @@ class Records:
         """The size of ``file``. What is no log is refused now, not in the middle of a loop."""
         try:
             with open_regular(file, follow_symlinks=self._follow) as stream:
-                shape_of(_first(stream, file), file)
+                first = _first(stream, file)
+                if not (self._compressed and is_compressed(first)):
+                    shape_of(first, file)
                 return os.fstat(stream.fileno()).st_size
         except SourceError:
             if not self._bears():
@@ -122,23 +134,53 @@ class Records:
             except OSError as error:
                 raise _unreadable(file, error) from error
             self._compare(file, before, os.fstat(stream.fileno()))
+            self._compare_name(file, before)
 
     def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
         limits = self._limits
-        chunks = take(stream, size, limits.chunk, self.on_read)
-        head = next(chunks, b"")
+        head, chunks = _head(take(stream, size, limits.chunk, self.on_read))
+        if self._compressed and is_compressed(head):
+            head, chunks = _head(inflated(chunks, head, limits, file))
+            size = None
         shape = shape_of(head, file)
-        chunks = chain((head,), chunks)
-        if shape == "lines":
+        if shape in {"events", "wandb"}:
+            yield from self._samples(file, shape, Window(chunks), size)
+        elif shape == "lines":
             yield from self._rows(file, split_lines(chunks, limits.line))
-            return
-        data = bytearray()
+        else:
+            yield from self._rows(file, split_rows(self._capped(file, chunks), limits.line))
+
+    def _capped(self, file: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        size, cap = 0, self._limits.document
         for chunk in chunks:
-            data += chunk
-            if len(data) > limits.document:
-                cap = limits.document >> 20
-                raise SourceError("file.too_large", file, f"is a JSON document beyond {cap} MiB")
-        yield from self._rows(file, split_rows(bytes(data), limits.line))
+            size += len(chunk)
+            if size > cap:
+                why = f"is a JSON document beyond {cap >> 20} MiB"
+                raise SourceError("file.too_large", file, why)
+            yield chunk
+
+    def _samples(
+        self, file: str, shape: Shape, window: Window, size: int | None
+    ) -> Iterator[Record]:
+        """The records of a dashboard's file."""
+        limits, found = self._limits, 0
+
+        def say(code: str, message: str, offset: int, number: int) -> None:
+            self.problems.add(ReadProblem(code, file, number, offset, message))
+
+        problems = len(self.problems)
+        if shape == "events":
+            frames = Frames(file, window, size, limits, say)
+            samples = samples_of_events(frames, limits, say)
+        else:
+            messages = Messages(window, limits, say)
+            samples = samples_of_wandb(messages, limits, say)
+        for sample in samples:
+            for record in records_of(sample, file):
+                found += 1
+                yield record
+        if not found and len(self.problems) == problems:
+            self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
 
     def _rows(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
         decoder = Decoder(self._limits)
@@ -167,6 +209,16 @@ class Records:
             message = f"changed while it was read: {before.st_size} bytes, then {after.st_size}"
             self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
 
+    def _compare_name(self, file: str, before: os.stat_result) -> None:
+        """Whether another file has taken the place of the one that was read."""
+        try:
+            now = os.stat(file)  # noqa: PTH116
+        except OSError:
+            now = None
+        if now is None or (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+            message = "was removed or replaced while it was read; the file as it was is checked"
+            self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
+
 
 def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
     """What a line holds; its faults are said."""
@@ -189,9 +241,19 @@ def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
     return values
 
 
+def _head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Enough to tell what a stream holds, and the whole stream."""
+    kept = b""
+    for chunk in chunks:
+        kept += chunk
+        if len(kept) >= HEAD:
+            break
+    return kept, chain((kept,), chunks)
+
+
 def _first(stream: BinaryIO, file: str) -> bytes:
     try:
-        return stream.read(1 << 16) or b""
+        return stream.read(HEAD) or b""
     except OSError as error:
         raise _unreadable(file, error) from error
 
@@ -216,25 +278,40 @@ def read(
     *,
     limits: Limits | None = None,
     follow_symlinks: bool = False,
+    compressed: bool = False,
 ) -> Records:
-    """The records of a log: our journals, payloads, trainers' JSON logs, or a directory of them.
+    """The records of a log: our journals, payloads, trainers' JSON logs, dashboards' files.
+
+    What a file holds is told by its content: JSON lines, ``trainer_state.json``, a TensorBoard
+    event file, or an offline W&B file.
 
     Args:
-        path: a regular file, or a directory whose ``*.jsonl`` are read in order.
+        path: a regular file, or a directory of them, whose attempts are read in order.
         limits: caps on what is read.
         follow_symlinks: whether a link is followed.
+        compressed: whether gzip and zstd data are read.
 
     Raises:
         SourceError: there is nothing that could be read.
     """
-    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks)
+    return Records(
+        [os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks, compressed=compressed
+    )
 
 
-def read_all(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:
+def read_all(
+    sources: Sequence[str], *, follow_symlinks: bool = False, compressed: bool = False
+) -> Records:
     """The records of several sources; one that cannot be read is a problem, not an error."""
-    return Records(sources, follow_symlinks=follow_symlinks, lenient=True)
+    return Records(sources, follow_symlinks=follow_symlinks, compressed=compressed, lenient=True)
 
 
-def read_stream(stream: BinaryIO, name: str = "<stdin>", limits: Limits | None = None) -> Records:
+def read_stream(
+    stream: BinaryIO,
+    name: str = "<stdin>",
+    limits: Limits | None = None,
+    *,
+    compressed: bool = False,
+) -> Records:
     """The records of an open binary stream; they can be looped over once."""
-    return Records([name], limits=limits, stream=stream, lenient=True)
+    return Records([name], limits=limits, stream=stream, lenient=True, compressed=compressed)

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...contract.errors import safe_text
 from ...contract.header import FORMAT_VERSION
@@ -18,29 +18,11 @@ from ...contract.payload import MAX_STEP, open_envelope
 from ...contract.record import Record
 from .decode import CONSTANTS, Token
 from .limits import Limits
+from .modes import STEP_KEYS, Modes, modes_of
 from .quick import NUMBERS
 
 __all__ = ["NewerFormat", "Rows"]
 
-EVAL_FORMS = ("eval_", "eval/", "test_", "test/")
-PROGRESS = "global_step/max_steps"
-STEP_KEYS = (PROGRESS, "step", "global_step")
-# What trainers write into rows of either mode.
-NEUTRAL = frozenset(
-    {
-        *STEP_KEYS,
-        "epoch",
-        "percentage",
-        "elapsed_time",
-        "remaining_time",
-        "memory(GiB)",
-        "train_speed(iter/s)",
-        "total_flos",
-        "num_input_tokens_seen",
-    }
-)
-# What ms-swift shows to people.
-PROGRESS_TEXT = frozenset({PROGRESS, "percentage", "elapsed_time", "remaining_time"})
 # A last row about the whole run, without a step of its own.
 END_OF_RUN = ("train_runtime", "train_samples_per_second")
 # An object about the whole run that holds no metrics.
@@ -51,7 +33,6 @@ MAX_SHAPES = 64
 _PROGRESS = re.compile(r"\s*([0-9]{1,19})\s*(?:/\s*[0-9]+\s*)?", re.ASCII)
 
 Say = Callable[[str, str], None]
-Modes: TypeAlias = tuple[tuple[Mode, tuple[str, ...] | None], ...]
 
 
 class NewerFormat(Exception):  # noqa: N818
@@ -167,7 +148,7 @@ class Rows:
         if found is None:
             if len(self._known_modes) >= MAX_SHAPES:
                 self._known_modes.clear()
-            found = self._known_modes[keys] = _modes_of(keys)
+            found = self._known_modes[keys] = modes_of(keys)
         return found
 
     def _record(self, mode: Mode, step: int, row: Mapping[str, Any]) -> Record:
@@ -222,16 +203,6 @@ class Rows:
             return str(value)
         text = json.dumps(value)
         return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
-
-
-def _modes_of(keys: tuple[str, ...]) -> Modes:
-    evaluated = frozenset(key for key in keys if key.startswith(EVAL_FORMS))
-    if not evaluated:
-        return (("train", None),)
-    if all(key in NEUTRAL or key in evaluated for key in keys):
-        return (("eval", None),)
-    rest = tuple(key for key in keys if key not in evaluated)
-    return (("train", rest), ("eval", tuple(key for key in keys if key in evaluated)))
 
 
 def _whole(value: object) -> int | None:
