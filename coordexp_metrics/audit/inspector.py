@@ -9,10 +9,14 @@ from typing import Any
 from ..contract.catalogue import Catalogue
 from ..contract.check import MAX_PLANS, Checker, Plan, Violation
 from ..contract.errors import safe_text
+from ..contract.metric import Mode
 from ..contract.record import Record
 from .checks import Checks
+from .context import Context
+from .definitions import Definitions
 from .findings import Finding, Findings
 from .names import Names
+from .presence import Presence
 from .readers.modes import PROGRESS_TEXT
 from .rules import RULE_OF_CODE
 
@@ -26,7 +30,10 @@ LOSSES = ("contract/rejected_total", "contract/dropped_total")
 
 
 class Inspector:
-    """Checks records one by one and says what it finds to ``findings``."""
+    """Checks records one by one and says what it finds to ``findings``.
+
+    With a ``context`` it also looks at what should stand in a record, and what should not.
+    """
 
     def __init__(
         self,
@@ -34,34 +41,36 @@ class Inspector:
         catalogue: Catalogue,
         carry: Sequence[str],
         parameters: Mapping[str, float] | None,
+        context: Context | None = None,
     ) -> None:
         self._findings = findings
         self._catalogue = catalogue
+        self._carry = carry
         self._names = Names(findings, catalogue)
         self._checker = Checker(catalogue, carry, parameters)
+        self._definitions = Definitions(findings, catalogue)
+        self._presence = None if context is None else Presence(findings, catalogue, context)
         self._given = parameters is not None
         self._before: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
         self._checks: dict[int, Checks] = {}
         self._met: dict[object, Finding] = {}
 
-    def use_headers(self, headers: Iterable[Mapping[str, Any]]) -> None:
-        """Take parameters from the log, and compare its definitions with the catalogue's."""
-        for header in headers:
-            parameters = header.get("parameters")
-            if type(parameters) is dict and not self._given:
-                numbers = {k: v for k, v in parameters.items() if type(v) in {int, float}}
-                self._checker.parameters.update(numbers)
-            definitions = header.get("definitions")
-            for key, digest in definitions.items() if type(definitions) is dict else ():
-                self._compare(key, digest)
+    def use_header(self, header: Mapping[str, Any], path: str) -> None:
+        """Take parameters from the header of the log at ``path``, and look at its definitions."""
+        written = header.get("parameters")
+        if type(written) is dict and not self._given:
+            numbers = {k: v for k, v in written.items() if type(v) in {int, float}}
+            self._use_parameters({**self._checker.parameters, **numbers})
+        self._definitions.take(header, path)
+        if self._presence is not None:
+            self._presence.use_header(header)
 
-    def _compare(self, key: str, digest: object) -> None:
-        found = self._catalogue.resolve(key)
-        if found is not None and found.metric.key == key and found.metric.digest != digest:
-            message = f"{safe_text(key)} was logged under another definition than the catalogue's"
-            self._findings.add(
-                "CXM209", message, key=key, metric=key, evidence={"logged": safe_text(digest)}
-            )
+    def _use_parameters(self, parameters: Mapping[str, float]) -> None:
+        """Check by other parameters from now on: plans hold those that they were made with."""
+        if parameters != self._checker.parameters:
+            self._checker = Checker(self._catalogue, self._carry, parameters)
+            self._checks.clear()
+            self._met.clear()
 
     def take(self, record: Record) -> None:
         """Check one record."""
@@ -72,6 +81,8 @@ class Inspector:
         # Numbers near the end of the floats overflow in formulas.
         with suppress(OverflowError, ZeroDivisionError):
             self._of_values(checks, row, record, place)
+        if self._presence is not None:
+            self._presence.take(record, checks.plan, row)
         if record.nonfinite:
             self._nonfinite(record, place)
         for key, text in record.skipped.items():
@@ -91,9 +102,21 @@ class Inspector:
             found = self._checks[id(plan)] = Checks(plan)
         return found
 
-    def finish(self) -> None:
-        """Say what keys alone did wrong."""
+    @property
+    def context(self) -> Context:
+        """What is known of the last run."""
+        return Context() if self._presence is None else self._presence.known()
+
+    @property
+    def names(self) -> Names:
+        """The keys that were met."""
+        return self._names
+
+    def finish(self, modes: Iterable[Mode] = ()) -> None:
+        """Say what keys alone did wrong, and what is missing in records of ``modes``."""
         self._names.finish()
+        if self._presence is not None:
+            self._presence.finish(self._names.declared, modes)
 
     def statistics(self) -> dict[str, Any]:
         """The keys that were met."""

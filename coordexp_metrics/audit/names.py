@@ -12,6 +12,7 @@ from ..contract.errors import safe_text
 from .families import Families
 from .findings import MAX_PLACES, Findings
 from .rules import RULE_OF_CODE
+from .spelling import CARRIED, Spellings
 
 __all__ = ["Names"]
 
@@ -55,6 +56,8 @@ class Names:
         self._findings = findings
         self._catalogue = catalogue
         self._families = Families(catalogue)
+        self._spellings = Spellings(catalogue)
+        self.met: dict[str, int] = {}
         self._uses: dict[int, Use] = {}
         self._canonical: dict[str, str | None] = {}
         self._suggested = 0
@@ -71,6 +74,9 @@ class Names:
     def finish(self) -> None:
         """Say what was found."""
         for use in self._uses.values():
+            for key in use.plan.names.keys:
+                if key in self.met or len(self.met) < MAX_REMEMBERED:
+                    self.met[str(key)] = self.met.get(str(key), 0) + use.count
             for fault in use.faults:
                 more = {} if fault.family is None else {"family": fault.family}
                 self._findings.add(
@@ -112,6 +118,10 @@ class Names:
                 yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")
 
     def _unknown(self, key: str) -> Fault:
+        misspelt = self._spellings.of(key)
+        if misspelt is not None:
+            carried = {"family": CARRIED} if misspelt.rule == "CXM211" else {}
+            return Fault(misspelt.rule, key, misspelt.message, misspelt.metric, **carried)
         family = self._families.undeclared(key)
         if len(self.undeclared) < MAX_REMEMBERED:
             self.undeclared[key] = family

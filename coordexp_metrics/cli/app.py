@@ -10,6 +10,7 @@ from .demo import demo
 from .explain import explain
 from .generate import generate
 from .listing import listing
+from .live_check import live_check
 from .replay import replay
 from .schema import schema
 from .search import search
@@ -47,6 +48,7 @@ def _options(
 
 app.command()(demo)
 app.command()(validate)
+app.command("live-check")(live_check)
 app.command()(replay)
 app.command()(explain)
 app.command()(search)

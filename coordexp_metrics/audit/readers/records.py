@@ -5,29 +5,36 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, BinaryIO
 
+from ...contract.catalogue import Catalogue
 from ...contract.errors import MetricsError
 from ...contract.record import Record
+from .canonical import canonical_records
+from .dashboards import samples_in
 from .decode import Decoder
 from .documents import split_rows
-from .events import samples_of_events
 from .inflate import inflated, is_compressed
 from .limits import Limits
 from .lines import Line, split_lines
 from .problems import Problems, ReadProblem, SourceError
 from .rows import SUMMARY, NewerFormat, Rows
 from .sampled import records_of
-from .source import Shape, files_of, open_regular, shape_of, take
-from .tfrecord import Frames
-from .wandb_log import Messages
-from .wandb_rows import samples_of_wandb
+from .source import (
+    HEAD,
+    Shape,
+    capped,
+    files_of,
+    head_of,
+    open_regular,
+    replaced,
+    shape_of,
+    take,
+)
 from .window import Window
 
 __all__ = ["Records", "read", "read_all", "read_stream"]
 
-HEAD = 1 << 16
 SUMMARY_HEAD = re.compile("|".join(f'"{key}"' for key in SUMMARY).encode())
 
 
@@ -42,6 +49,7 @@ class Records:
         files: the files, in the order in which they are read.
         problems: what the last loop could not read.
         headers: the headers that it met, as they were written.
+        header_files: the file of each header.
         summaries: objects about whole runs that are no records, such as ms-swift's last line.
         size: bytes to read, None for a stream.
         on_read: called with the number of bytes of each chunk.
@@ -65,6 +73,7 @@ class Records:
         self._refused: list[ReadProblem] = []
         self.problems = Problems()
         self.headers: list[Mapping[str, Any]] = []
+        self.header_files: list[str] = []
         self.summaries: list[Mapping[str, Any]] = []
         self.on_read: Callable[[int], None] = _ignore
         self.size: int | None = None
@@ -74,7 +83,7 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         self.problems = Problems(self._limits.shown)
-        self.headers, self.summaries = [], []
+        self.headers, self.header_files, self.summaries = [], [], []
         for problem in self._refused:
             self.problems.add(problem)
         for file in self.files:
@@ -84,6 +93,17 @@ class Records:
                 if not self._bears():
                     raise
                 self.problems.add(error.problem)
+
+    def canonical(self, catalogue: Catalogue | None = None) -> Iterator[Record]:
+        """The records under canonical names, whatever the sink that wrote them calls them.
+
+        ``eval/rollout/f1``, as callbacks of transformers write it, becomes ``eval_rollout/f1``, and
+        ``train/loss`` becomes ``loss``. A key that nothing declares keeps its name.
+
+        Args:
+            catalogue: the declarations; None for the package's own.
+        """
+        return canonical_records(self, catalogue)
 
     def to_pandas(self) -> Any:
         """One row a record: its place, and a column for each metric.
@@ -134,13 +154,15 @@ class Records:
             except OSError as error:
                 raise _unreadable(file, error) from error
             self._compare(file, before, os.fstat(stream.fileno()))
-            self._compare_name(file, before)
+            if replaced(file, before):
+                message = "was removed or replaced while it was read; what it was is checked"
+                self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
 
     def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
         limits = self._limits
-        head, chunks = _head(take(stream, size, limits.chunk, self.on_read))
+        head, chunks = head_of(take(stream, size, limits.chunk, self.on_read))
         if self._compressed and is_compressed(head):
-            head, chunks = _head(inflated(chunks, head, limits, file))
+            head, chunks = head_of(inflated(chunks, head, limits, file))
             size = None
         shape = shape_of(head, file)
         if shape in {"events", "wandb"}:
@@ -148,34 +170,20 @@ class Records:
         elif shape == "lines":
             yield from self._rows(file, split_lines(chunks, limits.line))
         else:
-            yield from self._rows(file, split_rows(self._capped(file, chunks), limits.line))
-
-    def _capped(self, file: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        size, cap = 0, self._limits.document
-        for chunk in chunks:
-            size += len(chunk)
-            if size > cap:
-                why = f"is a JSON document beyond {cap >> 20} MiB"
-                raise SourceError("file.too_large", file, why)
-            yield chunk
+            yield from self._rows(
+                file, split_rows(capped(chunks, limits.document, file), limits.line)
+            )
 
     def _samples(
         self, file: str, shape: Shape, window: Window, size: int | None
     ) -> Iterator[Record]:
         """The records of a dashboard's file."""
-        limits, found = self._limits, 0
+        found, problems = 0, len(self.problems)
 
         def say(code: str, message: str, offset: int, number: int) -> None:
             self.problems.add(ReadProblem(code, file, number, offset, message))
 
-        problems = len(self.problems)
-        if shape == "events":
-            frames = Frames(file, window, size, limits, say)
-            samples = samples_of_events(frames, limits, say)
-        else:
-            messages = Messages(window, limits, say)
-            samples = samples_of_wandb(messages, limits, say)
-        for sample in samples:
+        for sample in samples_in(file, shape, window, size, self._limits, say):
             for record in records_of(sample, file):
                 found += 1
                 yield record
@@ -197,26 +205,23 @@ class Records:
             try:
                 for value in _values(where, decoder, say):
                     for record in rows.records(value, where.number):
+                        self._file_headers(file)
                         found += 1
                         yield record
             except NewerFormat:
                 return
+        self._file_headers(file)
         if not found and len(self.problems) == problems:
             self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
+
+    def _file_headers(self, file: str) -> None:
+        """Note that the headers met since are those of ``file``."""
+        while len(self.header_files) < len(self.headers):
+            self.header_files.append(file)
 
     def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             message = f"changed while it was read: {before.st_size} bytes, then {after.st_size}"
-            self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
-
-    def _compare_name(self, file: str, before: os.stat_result) -> None:
-        """Whether another file has taken the place of the one that was read."""
-        try:
-            now = os.stat(file)  # noqa: PTH116
-        except OSError:
-            now = None
-        if now is None or (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
-            message = "was removed or replaced while it was read; the file as it was is checked"
             self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
 
 
@@ -239,16 +244,6 @@ def _values(line: Line, decoder: Decoder, say: Any) -> list[Any]:
         else:
             say(fault.code, fault.message, fault.at)
     return values
-
-
-def _head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Enough to tell what a stream holds, and the whole stream."""
-    kept = b""
-    for chunk in chunks:
-        kept += chunk
-        if len(kept) >= HEAD:
-            break
-    return kept, chain((kept,), chunks)
 
 
 def _first(stream: BinaryIO, file: str) -> bytes:

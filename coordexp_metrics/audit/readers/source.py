@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -19,7 +20,19 @@ from .tfrecord import finds_frame, starts_frame
 from .wandb_log import MAGIC as WANDB
 from .wandb_log import refuse_newer
 
-__all__ = ["Shape", "files_of", "open_regular", "shape_of", "take"]
+__all__ = [
+    "HEAD",
+    "Shape",
+    "capped",
+    "files_of",
+    "head_of",
+    "open_regular",
+    "replaced",
+    "shape_of",
+    "take",
+]
+
+HEAD = 1 << 16
 
 Shape: TypeAlias = Literal["lines", "document", "events", "wandb"]
 
@@ -117,6 +130,39 @@ def take(
         left = None if left is None else left - len(data)
         on_read(len(data))
         yield data
+
+
+def capped(chunks: Iterator[bytes], cap: int, path: str) -> Iterator[bytes]:
+    """``chunks``, of which there may be ``cap`` bytes.
+
+    Raises:
+        SourceError: there are more.
+    """
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > cap:
+            raise SourceError("file.too_large", path, f"is a JSON document beyond {cap >> 20} MiB")
+        yield chunk
+
+
+def head_of(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Enough to tell what a stream holds, and the whole stream."""
+    kept = b""
+    for chunk in chunks:
+        kept += chunk
+        if len(kept) >= HEAD:
+            break
+    return kept, chain((kept,), chunks)
+
+
+def replaced(path: str, before: os.stat_result) -> bool:
+    """Whether another file, or none, stands where the one that was opened stood."""
+    try:
+        now = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return True
+    return (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino)
 
 
 def shape_of(head: bytes, path: str) -> Shape:
