@@ -20,6 +20,8 @@ __all__ = ["CONSTANTS", "Decoder", "Fault", "Token"]
 
 CONSTANTS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 SPACE = " \t\r"
+# An integer that the quick decoder takes has so many digits at most.
+WORD_DIGITS = 20
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[{}\[\]]")
 
@@ -53,7 +55,7 @@ class Decoder:
     def decode(self, raw: bytes) -> list[Any]:
         """The values in ``raw``: one, or none, or all that stand before a fault."""
         self.faults = []
-        quick = quickly(raw, self._limits.depth)
+        quick = quickly(raw, self._limits.depth) if self._limits.digits >= WORD_DIGITS else UNSURE
         if quick is not UNSURE:
             return [quick]
         text, skipped = self._text(raw)

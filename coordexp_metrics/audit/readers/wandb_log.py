@@ -57,7 +57,10 @@ class Messages:
         self._open()
         while (left := self._left()) > 0:
             if left < PIECE.size:
+                at = self._window.offset
                 self._window.skip(left)
+                if (at + left) % BLOCK:  # no padding of a block, but the end of the file
+                    self._torn(at)
                 continue
             piece = self._piece(left)
             if piece is not None:
