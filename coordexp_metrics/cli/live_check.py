@@ -138,8 +138,14 @@ def _value(text: str) -> Setting:
 
 def _known(baseline: Path | None, update: bool) -> Baseline:
     from ..audit.baseline import Baseline
+    from ..contract.errors import MetricsError
 
-    return Baseline() if baseline is None or update else Baseline.read(str(baseline))
+    if baseline is None or update:
+        return Baseline()
+    try:
+        return Baseline.read(str(baseline))
+    except MetricsError as error:
+        raise typer.BadParameter(str(error), param_hint="--baseline") from error
 
 
 def _adopt(report: Report, baseline: Path) -> Report:

@@ -143,7 +143,9 @@ def test_C14_a_scalar_is_a_tensor_of_one_number_that_is_really_there(events, cas
 def test_C14_what_other_plugins_keep_is_read_over(events):
     one = tensor(1, content=struct.pack("<f", 2.5))
     parts = [
-        event(1, value("h", tensor=one, plugin="histograms"), value("t", tensor=one, plugin="text")),
+        event(
+            1, value("h", tensor=one, plugin="histograms"), value("t", tensor=one, plugin="text")
+        ),
         event(2, value("h", tensor=one), value("t", tensor=one)),  # only the first tells its plugin
         event(3, field(1, b"image") + field(4, b"PNG" * 1000)),
         event(4, value("loss", simple=1.0)),
@@ -155,7 +157,13 @@ def test_C14_what_other_plugins_keep_is_read_over(events):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_C14_bad_protobuf_behind_a_good_checksum_is_one_finding(events, size):
-    for body in (b"\xff" * 20 * size, b"\x0f" * size, field(5, b"\x0a\xff\x01"), b"\x09\x00", b"\x2a"):
+    for body in (
+        b"\xff" * 20 * size,
+        b"\x0f" * size,
+        field(5, b"\x0a\xff\x01"),
+        b"\x09\x00",
+        b"\x2a",
+    ):
         path = events(scalars(2), frame(body), frame(event(9, value("loss", simple=9.5))))
         found, problems = steps_of(path)
         assert found == {1: {"loss": 1.5}, 2: {"loss": 2.5}, 9: {"loss": 9.5}}
@@ -213,7 +221,9 @@ def test_C14_a_gap_of_zeros_and_a_missing_piece_are_read_over(events):
 
 @pytest.mark.parametrize("length", [(64 << 20) + 1, 2**33, 2**40, 2**63, 2**64 - 1])
 def test_C15_a_length_that_lies_costs_no_memory_and_ends_in_2(events, length):
-    path = events(scalars(2), frame(b"x", length=length), frame(event(9, value("loss", simple=1.0))))
+    path = events(
+        scalars(2), frame(b"x", length=length), frame(event(9, value("loss", simple=1.0)))
+    )
     found, problems = steps_of(path)
     assert sorted(found) == [1, 2, 9]
     assert problems.counts["record.too_large"] == 1

@@ -80,8 +80,10 @@ def test_C13_a_document_needs_the_memory_of_a_row(tmp_path):
     """A string of 40 MB in a document, inside a row and outside, is never held as a whole."""
     import tracemalloc
 
-    blob = "x\\\\\\\"" * (10 << 20)
-    rows = f'{{"loss": 1.5, "step": 1}},\n{{"blob": "{blob}", "step": 2}},\n{{"loss": 2.5, "step": 3}}'
+    blob = 'x\\\\\\"' * (10 << 20)
+    rows = (
+        f'{{"loss": 1.5, "step": 1}},\n{{"blob": "{blob}", "step": 2}},\n{{"loss": 2.5, "step": 3}}'
+    )
     path = tmp_path / "trainer_state.json"
     path.write_text(f'{{"note": "{blob}", "log_history": [\n{rows}]}}')
     records = read(path)
