@@ -172,9 +172,7 @@ def test_C14_bad_protobuf_behind_a_good_checksum_is_one_finding(events, size):
 
 def test_C14_a_file_cut_at_any_byte_loses_only_what_was_cut(events):
     whole = scalars(4)
-    ends = [0]
-    for number in range(5):
-        ends.append(len(scalars(number)))
+    ends = [0, *(len(scalars(number)) for number in range(5))]
     for size in range(len(whole)):
         found, problems = steps_of(events(whole[:size]))
         kept = max(0, sum(end <= size for end in ends) - 2)
