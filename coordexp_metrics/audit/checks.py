@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter, le, mod
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..contract.check import Bound, BoundLaw, Plan, Violation
+from .findings import Finding
 
 __all__ = ["Checks", "Fault"]
 
 Picker = Callable[[Sequence[float]], Sequence[float]]
 
 
-class Fault(NamedTuple):
-    """A bound or a law of the plan, and the values that break it."""
+@dataclass(slots=True)
+class Fault:
+    """A bound or a law of a plan that is broken.
 
-    kind: str
+    Attributes:
+        broken: the bound or law.
+        values: the values that broke it last.
+        said: the finding that it has become.
+    """
+
     broken: Bound | BoundLaw
-    values: tuple[float, ...]
-
-    @property
-    def name(self) -> tuple[str, int]:
-        """The same for the same fault in every row of a plan."""
-        return self.kind, id(self.broken)
+    values: tuple[float, ...] = ()
+    said: Finding | None = None
 
     def violation(self) -> Violation:
         """What to say of it."""
@@ -48,6 +52,8 @@ class Checks:
         self._highs = [bound.high for bound in bounds]
         self._bounded = _picker([bound.position for bound in bounds])
         self._whole = _picker([bound.position for bound in bounds if bound.whole])
+        self._laws = [(*law, Fault(law)) for law in plan.laws]
+        self._faults: dict[tuple[int, bool], Fault] = {}
         sides = [side for law in plan.successions for side in (law.left, law.right)]
         where = plan.names.where
         self._succeeding = [
@@ -62,10 +68,15 @@ class Checks:
         within = all(map(le, self._lows, picked)) and all(map(le, picked, self._highs))
         if not within or any(map(mod, self._whole(row), repeat(1))):
             yield from self._out_of_bounds(row)
-        for law in self.plan.laws:
-            sides = law.sides(row)
-            if sides is not None:
-                yield Fault("law", law, sides)
+        for left, right, law, fault in self._laws:
+            try:
+                a, b = left(row), right(row)
+                if a == b or law.holds(a, b):
+                    continue
+            except (ZeroDivisionError, OverflowError):
+                continue
+            fault.values = a, b
+            yield fault
 
     def succeeding(self, row: Sequence[float]) -> dict[str, float]:
         """The values that laws of succession look at, by train name."""
@@ -73,11 +84,13 @@ class Checks:
 
     def _out_of_bounds(self, row: Sequence[float]) -> Iterator[Fault]:
         for bound in self.plan.bounds:
-            value = row[bound.position]
-            if not bound.low <= value <= bound.high:
-                yield Fault("range", bound, (value,))
-            elif bound.whole and value % 1:
-                yield Fault("whole", bound, (value,))
+            position, low, high, whole, _ = bound
+            value = row[position]
+            outside = not low <= value <= high
+            if outside or (whole and value % 1):
+                fault = self._faults.setdefault((position, outside), Fault(bound))
+                fault.values = (value,)
+                yield fault
 
 
 def _picker(positions: Sequence[int]) -> Picker:

@@ -48,8 +48,9 @@ class Finding:
 
     def again(self, places: Iterable[tuple[str, int]], count: int = 1) -> None:
         """It was found once more."""
-        self.evidence["count"] += count
-        kept = self.evidence["places"]
+        evidence = self.evidence
+        evidence["count"] += count
+        kept = evidence["places"]
         if len(kept) < MAX_PLACES:
             kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
 

@@ -50,17 +50,19 @@ class Inspector:
         self._checker = Checker(catalogue, carry, parameters)
         self._definitions = Definitions(findings, catalogue)
         self._presence = None if context is None else Presence(findings, catalogue, context)
-        self._given = parameters is not None
+        self._told = dict(parameters or {})
+        # Beside a context, what was told completes what headers say; else it stands for them.
+        self._given = parameters is not None and context is None
         self._before: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
         self._checks: dict[int, Checks] = {}
-        self._met: dict[object, Finding] = {}
+        self._met: dict[tuple[str, str], Finding] = {}
 
     def use_header(self, header: Mapping[str, Any], path: str) -> None:
         """Take parameters from the header of the log at ``path``, and look at its definitions."""
         written = header.get("parameters")
         if type(written) is dict and not self._given:
             numbers = {k: v for k, v in written.items() if type(v) in {int, float}}
-            self._use_parameters({**self._checker.parameters, **numbers})
+            self._use_parameters({**self._checker.parameters, **numbers, **self._told})
         self._definitions.take(header, path)
         if self._presence is not None:
             self._presence.use_header(header)
@@ -70,7 +72,6 @@ class Inspector:
         if parameters != self._checker.parameters:
             self._checker = Checker(self._catalogue, self._carry, parameters)
             self._checks.clear()
-            self._met.clear()
 
     def take(self, record: Record) -> None:
         """Check one record."""
@@ -98,7 +99,6 @@ class Inspector:
         if found is None:
             if len(self._checks) >= MAX_PLANS:
                 self._checks.clear()
-                self._met.clear()
             found = self._checks[id(plan)] = Checks(plan)
         return found
 
@@ -140,11 +140,10 @@ class Inspector:
             for violation in plan.names.conflicts(row):
                 self._broken(violation, plan, place)
         for fault in checks.broken(row):
-            met = self._met.get(fault.name)
-            if met is None:
-                self._met[fault.name] = self._broken(fault.violation(), plan, place)
+            if fault.said is None:
+                fault.said = self._broken(fault.violation(), plan, place)
             else:
-                met.again((place,))
+                fault.said.again((place,))
         if plan.successions:
             self._succession(checks, row, record, place)
 

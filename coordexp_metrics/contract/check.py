@@ -47,14 +47,6 @@ class BoundLaw(NamedTuple):
     right: Evaluator
     law: Law
 
-    def sides(self, values: Sequence[float]) -> tuple[float, float] | None:
-        """Both sides where ``values`` break the law; None where it holds or is mute."""
-        try:
-            a, b = self.left(values), self.right(values)
-            return None if a == b or self.law.holds(a, b) else (a, b)
-        except (ZeroDivisionError, OverflowError):
-            return None
-
     def violation(self, left: float, right: float) -> Violation:
         """The law, and the two sides that break it."""
         return _broken(self.law, left, right)

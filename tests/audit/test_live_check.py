@@ -233,6 +233,11 @@ def test_formulas_follow_the_parameters_of_the_header_at_hand(log):
         for weight in (0.5, 1.0)
     ]
     assert found(read_all([str(path) for path in paths])) == []
+    # A setting that is told does not hide the parameters of the headers, only its own.
+    assert found(read_all([str(path) for path in paths]), told(n_softctx_iter=2)) == []
+    assert found(read_all([str(path) for path in paths]), told(w1_weight=0.5)) == [
+        ("CXM401", "coord_diag/loss")
+    ]
 
 
 def test_the_scope_is_globs_or_families_and_an_empty_one_is_2():
