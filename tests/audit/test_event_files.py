@@ -208,6 +208,13 @@ def test_C14_each_gap_is_named_with_its_bytes_and_about_how_many_records(events)
     assert (problem.line, problem.offset) == (22, start)
 
 
+@pytest.mark.parametrize("size", range(20, 60))
+def test_C14_a_record_behind_a_gap_is_found_wherever_a_chunk_ends(events, size):
+    path = events(scalars(1), b"\xa5" * size, frame(event(9, value("loss", simple=9.5))))
+    found, problems = steps_of(path, limits=Limits(chunk=32))
+    assert (sorted(found), dict(problems.counts)) == ([1, 9], {"record.damaged": 1})
+
+
 def test_C14_a_gap_of_zeros_and_a_missing_piece_are_read_over(events):
     whole = scalars(10)
     cut = len(scalars(4)) + 5

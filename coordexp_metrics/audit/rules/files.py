@@ -155,7 +155,7 @@ LINES = (
         ("line.not_object",),
     ),
     Rule(
-        "CXM122",
+        "CXM123",
         "damaged-record",
         "error",
         "Records of an event file or W&B file are damaged and lost; all others were read.",
@@ -164,7 +164,7 @@ LINES = (
         ("record.damaged", "record.proto", "record.tensor"),
     ),
     Rule(
-        "CXM123",
+        "CXM124",
         "oversized-record",
         "error",
         "A record of an event file or W&B file is beyond 64 MiB, or says so; it was not read.",
