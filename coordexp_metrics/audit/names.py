@@ -12,7 +12,7 @@ from ..contract.errors import safe_text
 from .families import Families
 from .findings import MAX_PLACES, Findings
 from .rules import RULE_OF_CODE
-from .spelling import CARRIED, Spellings
+from .spelling import CARRIED, Misspelt, Spellings, carried
 
 __all__ = ["Names"]
 
@@ -117,11 +117,17 @@ class Names:
             if code == "key.suppressed":
                 yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")
 
+    def _copy_of_unknown(self, key: str) -> Misspelt | None:
+        """A carried key whose original was met, and named, under its own name."""
+        if key.startswith(CARRIED) and key.removeprefix(CARRIED) in self.undeclared:
+            return carried(key, None)
+        return None
+
     def _unknown(self, key: str) -> Fault:
-        misspelt = self._spellings.of(key)
+        misspelt = self._spellings.of(key) or self._copy_of_unknown(key)
         if misspelt is not None:
-            carried = {"family": CARRIED} if misspelt.rule == "CXM211" else {}
-            return Fault(misspelt.rule, key, misspelt.message, misspelt.metric, **carried)
+            family = CARRIED if misspelt.rule == "CXM211" else None
+            return Fault(misspelt.rule, key, misspelt.message, misspelt.metric, family)
         family = self._families.undeclared(key)
         if len(self.undeclared) < MAX_REMEMBERED:
             self.undeclared[key] = family

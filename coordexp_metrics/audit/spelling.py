@@ -8,7 +8,7 @@ from ..contract.catalogue import Catalogue
 from ..contract.errors import RemovedKeyError, safe_text
 from ..contract.metric import EVAL_PREFIX
 
-__all__ = ["CARRIED", "Misspelt", "Spellings"]
+__all__ = ["CARRIED", "Misspelt", "Spellings", "carried"]
 
 CARRIED = "snapshot/"
 DASHBOARD = ("train/", "eval/", "test/", "test_")
@@ -50,10 +50,7 @@ class Spellings:
 
     def _carried(self, key: str) -> Misspelt | None:
         metric = self._key(key.removeprefix(CARRIED)) if key.startswith(CARRIED) else None
-        if metric is None:
-            return None
-        why = "carries the value of an older step under a name of its own"
-        return Misspelt("CXM211", f"{safe_text(key)} {why}", metric)
+        return None if metric is None else carried(key, metric)
 
     def _removed(self, key: str) -> Misspelt | None:
         for form in DASHBOARD:
@@ -107,6 +104,12 @@ class Spellings:
             more, _, rest = rest.partition("_")
             name = f"{name}_{more}"
         return None
+
+
+def carried(key: str, metric: str | None) -> Misspelt:
+    """A key that carries the value of another, whose canonical key is ``metric``."""
+    why = "carries the value of an older step under a name of its own"
+    return Misspelt("CXM211", f"{safe_text(key)} {why}", metric)
 
 
 def _wrong(key: str, why: str, right: str, metric: str) -> Misspelt:

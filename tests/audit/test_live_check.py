@@ -394,6 +394,8 @@ def test_a_name_put_on_wrongly_is_told_with_the_right_one(key):
 
 def test_a_snapshot_of_what_nobody_declared_is_still_unknown():
     assert found(train({"snapshot/mine/x": 0.5})) == [("CXM207", "snapshot/mine/x")]
+    rows = train({"mine/x": 0.5}, {"snapshot/mine/x": 0.5})  # named under its own name
+    assert found(rows) == [("CXM207", "mine/x"), ("CXM211", "snapshot/mine/x")]
 
 
 def test_every_condition_that_is_judged_is_in_the_catalogue():
@@ -416,6 +418,6 @@ def test_the_real_log_has_these_faults_of_presence_and_no_others(real_log):
         ("CXM411", "time/rollout_total_time", 1),
         *(("CXM415", f"coord_diag/{name}", 2) for name in bare),
     }
-    assert sum(f.rule == "CXM211" for f in report.findings) == 36
+    assert sum(f.rule == "CXM211" for f in report.findings) == 137
     assert report.statistics["coverage"]["families"]["Matching"] == [14, 14]
     assert "Stage1CoordDiag" not in report.statistics["coverage"]["families"]

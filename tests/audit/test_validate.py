@@ -166,7 +166,6 @@ def test_the_real_log_names_what_is_known_to_be_wrong_in_it(real_log):
         "eval/runtime/",
         "rollout/anchor/",
         "rollout/explorer/",
-        "snapshot/",
         "stage2_ab/channel_b/birth_first/",
         "stage2_ab/channel_b/dup/",
         "train/optimization/",
