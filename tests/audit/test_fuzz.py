@@ -146,8 +146,9 @@ TRUTH = {step: {"loss": step + 0.5} for step in range(30)}
 
 
 def damaged(data, damage):
+    """``data`` with pieces replaced behind its head, which says what it is."""
     for at, size, instead in damage:
-        at %= len(data)
+        at = len(OPENING) + at % (len(data) - len(OPENING))
         data = data[:at] + instead + data[at + size :]
     return data
 
@@ -157,9 +158,7 @@ def no_wrong_value(make):
         records = read_stream(io.BytesIO(damaged(make, damage)), limits=Limits(chunk=64))
         rows = {record.global_step: record.metrics for record in records}
         assert all(TRUTH[step] == row for step, row in rows.items())
-        if "file.foreign" in records.problems.counts:
-            assert not rows  # damaged into another magic number: refused
-        elif make[:4] != WANDB[:4]:
+        if make[:4] != WANDB[:4]:
             assert len(rows) >= 29 - 3 * 3
 
     return test
