@@ -94,3 +94,15 @@ def test_C13_a_document_needs_the_memory_of_a_row(tmp_path):
     assert found == [(1, 2), (3, 4)]
     assert dict(records.problems.counts) == {"line.too_long": 1}
     assert peak < 16 << 20
+
+
+def test_a_string_that_is_let_go_ends_where_it_ends():
+    """However the chunks fall between a backslash and what it escapes."""
+    from coordexp_metrics.audit.readers.documents import split_rows
+
+    text = "x" + '\\\\\\"' * 20  # escaped backslashes and quotes
+    data = f'{{"log_history": [{{"blob": "{text}"}}, {{"step": 2}}]}}'.encode()
+    for size in range(1, 40):
+        chunks = [data[at : at + size] for at in range(0, len(data), size)]
+        long, short = split_rows(chunks, 12)
+        assert (long.too_long, short.raw) == (True, b'{"step": 2}'), size

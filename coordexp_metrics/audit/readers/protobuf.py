@@ -44,6 +44,8 @@ def fields(data: bytes) -> Iterator[tuple[int, Value]]:
     while at < end:
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
+        if not number:
+            raise BadMessageError("a field without a number")
         if kind == VARINT:
             value, at = _varint(data, at)
             yield number, value
@@ -54,7 +56,7 @@ def fields(data: bytes) -> Iterator[tuple[int, Value]]:
             size = 4 if kind == FIXED32 else 8
         else:
             raise BadMessageError(f"wire type {kind}")
-        if not number or size > end - at:
+        if size > end - at:
             raise BadMessageError("a field is longer than its message")
         yield number, data[at : at + size]
         at += size
