@@ -421,3 +421,25 @@ def test_the_real_log_has_these_faults_of_presence_and_no_others(real_log):
     assert sum(f.rule == "CXM211" for f in report.findings) == 137
     assert report.statistics["coverage"]["families"]["Matching"] == [14, 14]
     assert "Stage1CoordDiag" not in report.statistics["coverage"]["families"]
+
+
+def test_a_value_below_its_bound_is_found_as_one_above():
+    for value in (-0.5, 1.5):
+        assert found(train({"loss": 1.0, "rollout/f1": value})) == [("CXM304", "rollout/f1")]
+
+
+def test_what_is_told_counts_more_than_what_a_header_says(log):
+    row = payload({"coord_diag/A2/acc_top5": 0.5})
+    path = log(header(parameters={"n_softctx_iter": 1}), row)
+    assert found(read(path), told(n_softctx_iter=2)) == []
+
+
+def test_a_bare_enabled_is_the_name_of_nothing():
+    assert Context(settings={"enabled": 0}).setting("custom.token_type_metrics.enabled") is None
+    assert Context(settings={"log_top5": 0}).setting("custom.token_type_metrics.log_top5") == 0
+
+
+def test_keys_of_another_variant_are_not_due():
+    missing = live_check(train(A_STEP), context=told(TWO)).statistics["coverage"]["missing"]
+    assert "coord_diag/loss" not in missing
+    assert "coord_diag/B/acc_top5" in missing
