@@ -46,6 +46,14 @@ class Finding:
         """How often it was found."""
         return int(self.evidence.get("count", 1))
 
+    def again(self, places: Iterable[tuple[str, int]], count: int = 1) -> None:
+        """It was found once more."""
+        evidence = self.evidence
+        evidence["count"] += count
+        kept = evidence["places"]
+        if len(kept) < MAX_PLACES:
+            kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
+
     def to_data(self) -> dict[str, Any]:
         """The finding as JSON data."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -70,7 +78,7 @@ class Findings:
         of: int = 0,
         detail: str = "",
         evidence: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> Finding:
         """Count a fault.
 
         Args:
@@ -83,6 +91,9 @@ class Findings:
             of: how many could have had it; 0 where that is no question.
             detail: what sets it apart from others of this rule and key.
             evidence: what supports it; that of the first is kept.
+
+        Returns:
+            the group, to which the same fault can be added ``again``.
         """
         name = rule, key, detail
         if name not in self._groups and self._per_rule[rule] >= MAX_GROUPS:
@@ -96,11 +107,10 @@ class Findings:
             severity = RULES[rule].severity
             found = Finding(rule, severity, key, metric, path, line, message, more)
             self._groups[name] = found
-        found.evidence["count"] += count
         if of:
             found.evidence["of"] = found.evidence.get("of", 0) + of
-        kept = found.evidence["places"]
-        kept += [[*place] for place in places][: MAX_PLACES - len(kept)]
+        found.again(places, count)
+        return found
 
     def __iter__(self) -> Iterator[Finding]:
         """Worst first, then by rule, place and key: the same order for the same faults."""

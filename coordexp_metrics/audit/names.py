@@ -12,6 +12,7 @@ from ..contract.errors import safe_text
 from .families import Families
 from .findings import MAX_PLACES, Findings
 from .rules import RULE_OF_CODE
+from .spelling import CARRIED, Misspelt, Spellings, carried
 
 __all__ = ["Names"]
 
@@ -55,6 +56,8 @@ class Names:
         self._findings = findings
         self._catalogue = catalogue
         self._families = Families(catalogue)
+        self._spellings = Spellings(catalogue)
+        self.met: dict[str, int] = {}
         self._uses: dict[int, Use] = {}
         self._canonical: dict[str, str | None] = {}
         self._suggested = 0
@@ -71,6 +74,9 @@ class Names:
     def finish(self) -> None:
         """Say what was found."""
         for use in self._uses.values():
+            for key in use.plan.names.keys:
+                if key in self.met or len(self.met) < MAX_REMEMBERED:
+                    self.met[str(key)] = self.met.get(str(key), 0) + use.count
             for fault in use.faults:
                 more = {} if fault.family is None else {"family": fault.family}
                 self._findings.add(
@@ -111,7 +117,17 @@ class Names:
             if code == "key.suppressed":
                 yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")
 
+    def _copy_of_unknown(self, key: str) -> Misspelt | None:
+        """A carried key whose original was met, and named, under its own name."""
+        if key.startswith(CARRIED) and key.removeprefix(CARRIED) in self.undeclared:
+            return carried(key, None)
+        return None
+
     def _unknown(self, key: str) -> Fault:
+        misspelt = self._spellings.of(key) or self._copy_of_unknown(key)
+        if misspelt is not None:
+            family = CARRIED if misspelt.rule == "CXM211" else None
+            return Fault(misspelt.rule, key, misspelt.message, misspelt.metric, family)
         family = self._families.undeclared(key)
         if len(self.undeclared) < MAX_REMEMBERED:
             self.undeclared[key] = family

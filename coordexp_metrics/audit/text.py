@@ -15,6 +15,7 @@ from .validate import Report
 __all__ = ["FORMATS", "as_github", "as_json", "as_text"]
 
 SHOWN = 20
+CARRIED_KEY = "CXM211"
 _GITHUB = {"error": "error", "warning": "warning", "note": "notice"}
 
 
@@ -61,10 +62,10 @@ def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
         more = ", ..." if len(members) > 3 else ""
         keys = _number(len(members), "key")
         carried = safe_text(f"{family}*")
-        message = (
-            f"{safe_text(family)} is not in the catalogue: {keys} ({names}{more}); "
-            f"declare the family, or --carry {carried}"
-        )
+        message = f"{safe_text(family)} is not in the catalogue: {keys} ({names}{more}); "
+        message += f"declare the family, or --carry {carried}"
+        if first.rule == CARRIED_KEY:
+            message = f"{keys} carry values of older steps ({names}{more})"
         count = max(member.count for member in members)
         yield replace(first, key=family, message=message, evidence={"count": count})
 
@@ -98,12 +99,21 @@ def _summary(report: Report) -> str:
     records, totals = report.statistics.get("records", 0), report.statistics.get("findings", {})
     if not records:
         said = "nothing was checked: no record could be read"
+    elif report.statistics.get("in_scope") == 0:
+        said = "nothing was checked: no key of the log is in the scope"
     else:
         files = max(1, len(report.statistics.get("files", ())))
         said = f"{_number(records, 'record')} of {_number(files, 'file')} checked"
     found = ", ".join(_number(count, name) for name, count in totals.items())
     unchecked = "; a part could not be checked" if records and report.unchecked else ""
-    return f"{said}: {found or 'no findings'}{unchecked}"
+    return f"{said}: {found or 'no findings'}{_muted(report)}{unchecked}"
+
+
+def _muted(report: Report) -> str:
+    muted = report.statistics.get("muted", {})
+    known = f"; {muted['findings']} more are in the baseline" if muted.get("findings") else ""
+    gone = f"; {muted['gone']} of the baseline are gone" if muted.get("gone") else ""
+    return known + gone
 
 
 def _number(count: int, noun: str) -> str:

@@ -8,17 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract.catalogue import Catalogue
+from ..contract.metric import Mode
 from ..contract.record import Record
 from .findings import Finding, Findings
 from .inspector import Inspector
 from .readers import ReadProblem, SourceError
 from .rules import RULE_OF_CODE
 
-__all__ = ["Report", "validate"]
+__all__ = ["Report", "inspect", "statistics_of", "totals", "validate"]
 
 # What makes a file unchecked, so that no exit code may say that it is clean.
 REFUSALS = frozenset(
-    {"file.unreadable", "file.not_regular", "file.too_large", "file.foreign", "file.newer"}
+    {
+        "file.unreadable",
+        "file.not_regular",
+        "file.too_large",
+        "file.damaged",
+        "file.foreign",
+        "file.newer",
+        "record.too_large",
+    }
 )
 
 
@@ -77,40 +86,54 @@ def validate(
         catalogue = CATALOGUE
     findings = Findings()
     inspector = Inspector(findings, catalogue, carry, parameters)
-    seen, refusals = _inspect(records, inspector)
-    problems = getattr(records, "problems", ())
-    counts = Counter(getattr(problems, "counts", {})) + Counter(p.code for p in refusals)
-    _add_problems(findings, [*problems, *refusals], counts)
+    seen, unchecked = inspect(records, inspector, findings)
     ordered = tuple(findings)
-    statistics = {
-        "records": seen.total(),
-        "modes": {mode: seen[mode] for mode in ("train", "eval") if seen[mode]},
-        "files": list(getattr(records, "files", ())),
-        **inspector.statistics(),
-        **_totals(ordered),
-    }
-    return Report(ordered, statistics, not seen or not REFUSALS.isdisjoint(counts))
+    statistics = {**statistics_of(records, seen, inspector), **totals(ordered)}
+    return Report(ordered, statistics, unchecked)
 
 
-def _inspect(
-    records: Iterable[Record], inspector: Inspector
-) -> tuple[Counter[str], list[ReadProblem]]:
-    """How many records of each mode were checked, and what ended the reading."""
-    seen: Counter[str] = Counter()
-    refusals = []
+def inspect(
+    records: Iterable[Record], inspector: Inspector, findings: Findings
+) -> tuple[Counter[Mode], bool]:
+    """How many records of each mode were checked, and whether something could not be."""
+    seen: Counter[Mode] = Counter()
+    refusals: list[ReadProblem] = []
     headers = 0
     try:
         for record in records:
-            met = getattr(records, "headers", ())
-            if len(met) > headers:
-                inspector.use_headers(met[headers:])
-                headers = len(met)
+            if len(getattr(records, "headers", ())) > headers:
+                headers = _use_headers(records, inspector, headers)
             seen[record.mode] += 1
             inspector.take(record)
     except SourceError as error:
         refusals.append(error.problem)
-    inspector.finish()
-    return seen, refusals
+    _use_headers(records, inspector, headers)
+    inspector.finish(sorted(seen))
+    problems = getattr(records, "problems", ())
+    counts = Counter(getattr(problems, "counts", {})) + Counter(p.code for p in refusals)
+    _add_problems(findings, [*problems, *refusals], counts)
+    return seen, not seen or not REFUSALS.isdisjoint(counts)
+
+
+def _use_headers(records: Any, inspector: Inspector, known: int) -> int:
+    """Pass on the headers that were met since."""
+    headers, files = getattr(records, "headers", ()), getattr(records, "header_files", ())
+    for position in range(known, len(headers)):
+        path = files[position] if position < len(files) else ""
+        inspector.use_header(headers[position], path)
+    return len(headers)
+
+
+def statistics_of(
+    records: Iterable[Record], seen: Counter[Mode], inspector: Inspector
+) -> dict[str, Any]:
+    """How much was checked."""
+    return {
+        "records": seen.total(),
+        "modes": {mode: seen[mode] for mode in ("train", "eval") if seen[mode]},
+        "files": list(getattr(records, "files", ())),
+        **inspector.statistics(),
+    }
 
 
 def _add_problems(
@@ -131,7 +154,8 @@ def _add_problems(
         )
 
 
-def _totals(findings: Iterable[Finding]) -> dict[str, Any]:
+def totals(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Findings by severity and by rule."""
     by_rule: Counter[str] = Counter()
     by_severity: Counter[str] = Counter()
     for finding in findings:

@@ -12,6 +12,7 @@ from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
 from .listing import listing
+from .live_check import live_check
 from .recover import recover
 from .replay import replay
 from .rules import rules
@@ -52,6 +53,7 @@ def _options(
 
 app.command()(demo)
 app.command()(validate)
+app.command("live-check")(live_check)
 app.command()(doctor)
 app.command()(replay)
 app.command()(recover)

@@ -32,6 +32,13 @@ class Bound(NamedTuple):
     whole: bool
     metric: Metric
 
+    def violation(self, value: float) -> Violation:
+        """What ``value`` violates: the range, or else that it is whole."""
+        if not self.low <= value <= self.high:
+            return _out_of_range(self.metric, value)
+        why = f"counts {self.metric.unit}s, so {value!r} is no value"
+        return Violation("not_whole", self.metric.key, why)
+
 
 class BoundLaw(NamedTuple):
     """A law whose inputs are all present."""
@@ -39,6 +46,10 @@ class BoundLaw(NamedTuple):
     left: Evaluator
     right: Evaluator
     law: Law
+
+    def violation(self, left: float, right: float) -> Violation:
+        """The law, and the two sides that break it."""
+        return _broken(self.law, left, right)
 
 
 @dataclass(frozen=True)
@@ -61,14 +72,11 @@ class Plan:
 
     def broken(self, values: Sequence[float]) -> Iterator[Violation]:
         """What finite ``values``, in the order of the plan's keys, violate."""
-        for position, low, high, whole, metric in self.bounds:
+        for bound in self.bounds:
+            position, low, high, whole, _ = bound
             value = values[position]
-            if not low <= value <= high:
-                yield _out_of_range(metric, value)
-            elif whole and value % 1:
-                yield Violation(
-                    "not_whole", metric.key, f"counts {metric.unit}s, so {value!r} is no value"
-                )
+            if not low <= value <= high or (whole and value % 1):
+                yield bound.violation(value)
         for left, right, law in self.laws:
             try:
                 a, b = left(values), right(values)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from .formula import Expression, Operand, as_expression, run
@@ -33,7 +34,7 @@ class Law:
     right: Expression
     weak: bool = False
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether both sides are whole numbers, so that nothing is forgiven."""
         return self.left.integral and self.right.integral

@@ -34,11 +34,13 @@ HF_LOG = [
 ]
 COMMAND = """
 import sys, typer
+from coordexp_metrics.cli.live_check import live_check
 from coordexp_metrics.cli.replay import replay
 from coordexp_metrics.cli.validate import validate
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(validate)
 app.command()(replay)
+app.command("live-check")(live_check)
 app()
 """
 
@@ -71,12 +73,14 @@ def real_log():
 @pytest.fixture
 def command():
     """Runs a verb in this process; the result has exit_code, stdout and stderr."""
+    from coordexp_metrics.cli.live_check import live_check
     from coordexp_metrics.cli.replay import replay
     from coordexp_metrics.cli.validate import validate
 
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(validate)
     app.command()(replay)
+    app.command("live-check")(live_check)
 
     def run(*arguments, stdin=None):
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)

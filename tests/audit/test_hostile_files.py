@@ -174,7 +174,6 @@ FOREIGN = {
     "elf": (b"\x7fELF\x02\x01", "ELF"),
     "html": (b"<!doctype html><html>", "HTML"),
     "csv": (b"step,loss\n1,0.5\n", "CSV"),
-    "wandb": (b":W&B\x00\x00", "W&B"),
 }
 
 
@@ -363,3 +362,88 @@ def test_a_flipped_bit_costs_one_line_at_most(tmp_path, at, bit):
     # A newline made into something else joins two lines; a flip in a number cannot be seen.
     assert len(records) >= 8
     assert sum(record.metrics.get("loss") == 0.5 for record in records) >= 8
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/self/environ", "/proc/self/mem", "/sys/kernel/uevent_seqnum"]
+)
+def test_C06_files_of_the_kernel_are_not_opened(path, command):
+    if not os.path.exists(path):  # noqa: PTH110
+        pytest.skip(f"no {path} here")
+    with pytest.raises(SourceError, match=r"kernel|cannot be opened"):
+        read(path)
+    assert command("validate", path).exit_code == 2
+
+
+def test_C06_a_hard_link_is_a_file_like_any_other(hf_log, tmp_path):
+    os.link(hf_log, tmp_path / "hard.jsonl")
+    assert len(list(read(tmp_path / "hard.jsonl"))) == 4
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_C07_a_file_that_is_replaced_is_read_as_it_was_and_named(log, how):
+    path, other = log(*[GOOD] * 50_000), log(AFTER, name="other.jsonl")
+    records = read(path)
+    rows = iter(records)
+    next(rows)
+    if how == "replaced":
+        other.replace(path)
+    else:
+        path.unlink()
+    assert sum(record.metrics == {"loss": 0.5} for record in rows) == 49_999
+    assert dict(records.problems.counts) == {"file.changed": 1}
+
+
+def _patterns():
+    """Each pattern of the audit, and whether it is searched for and not only matched."""
+    import importlib
+    import re
+    from pathlib import Path
+
+    import coordexp_metrics
+
+    root = Path(coordexp_metrics.__file__).parent
+    for path in sorted(root.glob("audit/**/*.py")):
+        name = ".".join(("coordexp_metrics", *path.relative_to(root).with_suffix("").parts))
+        for called, pattern in vars(importlib.import_module(name)).items():
+            if isinstance(pattern, re.Pattern):
+                searched = re.search(rf"{called}\.(search|finditer|sub)\(", path.read_text())
+                yield pattern, searched is not None
+
+
+@pytest.mark.timeout(60)
+def test_C18_no_pattern_takes_more_than_a_moment_for_a_hostile_text():
+    """A pattern whose time grows with the square of 2e5 characters would take minutes."""
+    hostile = ["a" * 26 + "!", '"', '\\"', "{[", "-0", "0" * 8, "a/", "_", " ", "\x00", "\n{", ":"]
+    patterns = list(_patterns())
+    assert len(patterns) >= 8
+    for pattern, searched in patterns:
+        for piece in hostile:
+            text = piece * (200_000 // len(piece))
+            given = text if isinstance(pattern.pattern, str) else text.encode()
+            pattern.match(given)
+            pattern.fullmatch(given)
+            if searched:
+                pattern.search(given)
+
+
+def test_C24_the_switches_of_the_interpreter_change_nothing(log):
+    path = log(GOOD, b"{oops", b'{"rollout/_samples": 1, "step": 3}')
+    command = ["-m", "coordexp_metrics.cli", "live-check", str(path), "--format", "json"]
+    results = []
+    for switches, environment in (
+        ([], {}),
+        (["-O"], {}),
+        (["-W", "error"], {}),
+        (["-X", "dev"], {}),
+        ([], {"PYTHONMALLOC": "debug", "LC_ALL": "C", "TZ": "Asia/Kathmandu"}),
+    ):
+        result = subprocess.run(
+            [sys.executable, *switches, *command],
+            capture_output=True,
+            env={**os.environ, **environment},
+            timeout=60,
+        )
+        results.append((result.returncode, result.stdout, result.stderr))
+    assert results[0][0] == 1
+    assert results[1:] == [results[0]] * 4

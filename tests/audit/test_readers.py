@@ -232,3 +232,47 @@ def test_limits_hold_at_the_limit_and_not_beyond(log):
     assert records.problems.counts["line.too_long"] == 1
     assert len(list(read(path, limits=Limits(keys=2)))) == 1
     assert list(read(path, limits=Limits(keys=1))) == []
+
+
+def test_names_come_back_canonical_from_every_sinks_spelling(log):
+    path = log(
+        {"train/loss": 1.0, "train/train/samples_total": 4, "mine/x": 2.0, "step": 1},
+        {"eval/rollout/f1": 0.5, "eval_loss": 1.0, "eval/mine": 2.0, "step": 1},
+        {"test_loss": 1.0, "step": 2},
+        {"eval/loss": 1.0, "eval_loss": 2.0, "test/loss": 3.0, "step": 3},
+        {"coord_softce_w1/loss": 1.0, "snapshot/rollout/f1": 0.5, "step": 4},
+    )
+    assert [dict(record.metrics) for record in read(path).canonical()] == [
+        {"loss": 1.0, "train/samples_total": 4, "mine/x": 2.0},
+        {"eval_rollout/f1": 0.5, "eval_loss": 1.0, "eval_mine": 2.0},
+        {"eval_loss": 1.0},
+        {"eval/loss": 1.0, "eval_loss": 2.0, "test/loss": 3.0},
+        {"coord_diag/loss": 1.0, "snapshot/rollout/f1": 0.5},
+    ]
+
+
+def test_two_spellings_of_which_none_is_canonical_lose_nothing(log):
+    path = log(
+        {"eval/loss": 1.0, "test/loss": 3.0, "step": 3}, {"eval/loss": float("nan"), "step": 4}
+    )
+    both, hidden = read(path).canonical()
+    assert both.metrics == {"eval_loss": 1.0, "test/loss": 3.0}
+    assert hidden.nonfinite == {"eval_loss": "nan"}
+
+
+def test_the_first_kind_of_log_in_a_directory_is_read(log, tmp_path):
+    from tests.audit.event_file import scalars
+
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(scalars(3))
+    assert len(list(read(tmp_path))) == 3
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": HF_LOG}))
+    assert len(list(read(tmp_path))) == 4
+    log(payload(1), name="metrics.jsonl")
+    assert len(list(read(tmp_path))) == 1
+
+
+def test_headers_are_filed_under_the_log_that_they_open(log):
+    paths = [str(log(HEADER, name="a.jsonl")), str(log(HEADER, payload(1), name="b.jsonl"))]
+    records = read_all(paths)
+    assert len(list(records)) == 1
+    assert records.header_files == paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...contract.record import Record
 from ..findings import Findings
-from ..readers.rows import PROGRESS_TEXT
+from ..readers.modes import PROGRESS_TEXT
 from .log import said
 
 __all__ = ["Leaks"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .limits import Limits
 from .problems import Problems, ReadProblem, SourceError
-from .records import Records, read, read_all, read_stream
+from .reading import read, read_all, read_stream
+from .records import Records
 
 __all__ = [
     "Limits",

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 
 from ...contract.errors import safe_text
 from .limits import Limits
+from .quick import UNSURE, quickly
 from .source import BOM
 
 __all__ = ["CONSTANTS", "Decoder", "Fault", "Token"]
 
 CONSTANTS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 SPACE = " \t\r"
+# An integer that the quick decoder takes has so many digits at most.
+WORD_DIGITS = 20
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[{}\[\]]")
 
@@ -52,6 +55,9 @@ class Decoder:
     def decode(self, raw: bytes) -> list[Any]:
         """The values in ``raw``: one, or none, or all that stand before a fault."""
         self.faults = []
+        quick = quickly(raw, self._limits.depth) if self._limits.digits >= WORD_DIGITS else UNSURE
+        if quick is not UNSURE:
+            return [quick]
         text, skipped = self._text(raw)
         if text is None or self._too_deep(raw):
             return []

@@ -22,6 +22,10 @@ class Limits:
         chunk: bytes read at a time.
         shown: problems of one code that are kept; all are counted.
         files: files of a directory.
+        record: bytes of one record of an event file or of an offline W&B file.
+        candidates: places in one damaged event file that look like a record and are none.
+        inflated: bytes that a compressed file may become.
+        ratio: how many times its size a compressed file may become.
     """
 
     line: int = 1 << 20
@@ -32,3 +36,7 @@ class Limits:
     chunk: int = 1 << 18
     shown: int = 20
     files: int = 10_000
+    record: int = 64 << 20
+    candidates: int = 1 << 20
+    inflated: int = 64 << 30
+    ratio: int = 200

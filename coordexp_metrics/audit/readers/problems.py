@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from ...contract.errors import MetricsError, safe_text
 
-__all__ = ["Problems", "ReadProblem", "SourceError"]
+__all__ = ["Problems", "ReadProblem", "Say", "SourceError"]
+
+# Takes the code of a problem, what is wrong, the byte, and the number of the record.
+Say: TypeAlias = Callable[[str, str, int, int], None]
 
 
 class ReadProblem(NamedTuple):

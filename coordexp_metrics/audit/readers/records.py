@@ -1,27 +1,42 @@
-"""``read(path)`` gives the records of any log back, one at a time, as often as they are wanted."""
+"""The records of a log, one at a time, as often as they are wanted."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, BinaryIO
 
+from ...contract.catalogue import Catalogue
 from ...contract.errors import MetricsError
 from ...contract.record import Record
 from .attempts import Attempts
 from .attempts import latest as latest_of
+from .canonical import canonical_records
+from .dashboards import samples_in
 from .decode import Decoder
 from .documents import split_rows
+from .inflate import inflated, is_compressed
 from .limits import Limits
 from .lines import Line, split_lines
 from .problems import Problems, ReadProblem, SourceError
 from .rows import SUMMARY, NewerFormat, Rows
+from .sampled import records_of
 from .seals import Seals
-from .source import files_of, open_regular, shape_of, take
+from .source import (
+    HEAD,
+    Shape,
+    capped,
+    files_of,
+    head_of,
+    open_regular,
+    replaced,
+    shape_of,
+    take,
+)
+from .window import Window
 
-__all__ = ["Records", "read", "read_all", "read_stream"]
+__all__ = ["Records"]
 
 SUMMARY_HEAD = re.compile("|".join(f'"{key}"' for key in SUMMARY).encode())
 
@@ -37,6 +52,7 @@ class Records:
         files: the files, in the order in which they are read.
         problems: what the last loop could not read.
         headers: the headers that it met, as they were written.
+        header_files: the file of each header.
         summaries: objects about whole runs that are no records, such as ms-swift's last line and
             the footer of a journal.
         size: bytes to read, None for a stream.
@@ -52,8 +68,9 @@ class Records:
         stream: BinaryIO | None = None,
         lenient: bool = False,
         latest: bool = False,
+        compressed: bool = False,
     ) -> None:
-        self._latest = latest
+        self._latest, self._compressed = latest, compressed
         self._attempts = Attempts()
         self._limits = limits or Limits()
         self._follow = follow_symlinks
@@ -62,6 +79,7 @@ class Records:
         self._refused: list[ReadProblem] = []
         self.problems = Problems()
         self.headers: list[Mapping[str, Any]] = []
+        self.header_files: list[str] = []
         self.summaries: list[Mapping[str, Any]] = []
         self.on_read: Callable[[int], None] = _ignore
         self.size: int | None = None
@@ -82,7 +100,7 @@ class Records:
     def _all(self) -> Iterator[Record]:
         self._attempts = Attempts()
         self.problems = Problems(self._limits.shown)
-        self.headers, self.summaries = [], []
+        self.headers, self.header_files, self.summaries = [], [], []
         for problem in self._refused:
             self.problems.add(problem)
         for file in self.files:
@@ -92,6 +110,17 @@ class Records:
                 if not self._bears():
                     raise
                 self.problems.add(error.problem)
+
+    def canonical(self, catalogue: Catalogue | None = None) -> Iterator[Record]:
+        """The records under canonical names, whatever the sink that wrote them calls them.
+
+        ``eval/rollout/f1``, as callbacks of transformers write it, becomes ``eval_rollout/f1``, and
+        ``train/loss`` becomes ``loss``. A key that nothing declares keeps its name.
+
+        Args:
+            catalogue: the declarations; None for the package's own.
+        """
+        return canonical_records(self, catalogue)
 
     def to_pandas(self) -> Any:
         """One row a record: its place, and a column for each metric.
@@ -122,7 +151,9 @@ class Records:
         """The size of ``file``. What is no log is refused now, not in the middle of a loop."""
         try:
             with open_regular(file, follow_symlinks=self._follow) as stream:
-                shape_of(_first(stream, file), file)
+                first = _first(stream, file)
+                if not (self._compressed and is_compressed(first)):
+                    shape_of(first, file)
                 return os.fstat(stream.fileno()).st_size
         except SourceError:
             if not self._bears():
@@ -140,23 +171,41 @@ class Records:
             except OSError as error:
                 raise _unreadable(file, error) from error
             self._compare(file, before, os.fstat(stream.fileno()))
+            if replaced(file, before):
+                message = "was removed or replaced while it was read; what it was is checked"
+                self.problems.add(ReadProblem("file.changed", file, 0, 0, message))
 
     def _parse(self, file: str, stream: BinaryIO, size: int | None) -> Iterator[Record]:
         limits = self._limits
-        chunks = take(stream, size, limits.chunk, self.on_read)
-        head = next(chunks, b"")
+        head, chunks = head_of(take(stream, size, limits.chunk, self.on_read))
+        if self._compressed and is_compressed(head):
+            head, chunks = head_of(inflated(chunks, head, limits, file))
+            size = None
         shape = shape_of(head, file)
-        chunks = chain((head,), chunks)
-        if shape == "lines":
+        if shape in {"events", "wandb"}:
+            yield from self._samples(file, shape, Window(chunks), size)
+        elif shape == "lines":
             yield from self._rows(file, split_lines(chunks, limits.line))
-            return
-        data = bytearray()
-        for chunk in chunks:
-            data += chunk
-            if len(data) > limits.document:
-                cap = limits.document >> 20
-                raise SourceError("file.too_large", file, f"is a JSON document beyond {cap} MiB")
-        yield from self._rows(file, split_rows(bytes(data), limits.line))
+        else:
+            yield from self._rows(
+                file, split_rows(capped(chunks, limits.document, file), limits.line)
+            )
+
+    def _samples(
+        self, file: str, shape: Shape, window: Window, size: int | None
+    ) -> Iterator[Record]:
+        """The records of a dashboard's file."""
+        found, problems = 0, len(self.problems)
+
+        def say(code: str, message: str, offset: int, number: int) -> None:
+            self.problems.add(ReadProblem(code, file, number, offset, message))
+
+        for sample in samples_in(file, shape, window, size, self._limits, say):
+            for record in records_of(sample, file):
+                found += 1
+                yield record
+        if not found and len(self.problems) == problems:
+            self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
 
     def _rows(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
         decoder, seals = Decoder(self._limits), Seals()
@@ -175,6 +224,7 @@ class Records:
                 for value in _values(where, decoder, seals, say):
                     met = len(rows.headers)
                     for record in rows.records(value, where.number):
+                        self._file_headers(file)
                         found += 1
                         if attempts.is_new(record):
                             yield record
@@ -182,8 +232,14 @@ class Records:
                         attempts.take(header)
             except NewerFormat:
                 return
+        self._file_headers(file)
         if not found and len(self.problems) == problems:
             self.problems.add(ReadProblem("file.empty", file, 0, 0, "holds no record"))
+
+    def _file_headers(self, file: str) -> None:
+        """Note that the headers met since are those of ``file``."""
+        while len(self.header_files) < len(self.headers):
+            self.header_files.append(file)
 
     def _compare(self, file: str, before: os.stat_result, after: os.stat_result) -> None:
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -219,7 +275,7 @@ def _values(line: Line, decoder: Decoder, seals: Seals, say: Any) -> list[Any]:
 
 def _first(stream: BinaryIO, file: str) -> bytes:
     try:
-        return stream.read(1 << 16) or b""
+        return stream.read(HEAD) or b""
     except OSError as error:
         raise _unreadable(file, error) from error
 
@@ -237,35 +293,3 @@ def _row(record: Record) -> dict[str, Any]:
     place = {"mode": record.mode, "global_step": record.global_step, "seq": record.seq}
     more = {"time": record.time, "dataset": record.dataset, "path": path, "line": line}
     return place | more | record.values()
-
-
-def read(
-    path: str | os.PathLike[str],
-    *,
-    limits: Limits | None = None,
-    follow_symlinks: bool = False,
-    latest: bool = False,
-) -> Records:
-    """The records of a log: our journals, payloads, trainers' JSON logs, or a directory of them.
-
-    Args:
-        path: a regular file, or a directory whose ``*.jsonl`` are read in order.
-        limits: caps on what is read.
-        follow_symlinks: whether a link is followed.
-        latest: whether of a step that was done again after a resume only the last attempt counts;
-            else every record comes, attempt by attempt.
-
-    Raises:
-        SourceError: there is nothing that could be read.
-    """
-    return Records([os.fspath(path)], limits=limits, follow_symlinks=follow_symlinks, latest=latest)
-
-
-def read_all(sources: Sequence[str], *, follow_symlinks: bool = False) -> Records:
-    """The records of several sources; one that cannot be read is a problem, not an error."""
-    return Records(sources, follow_symlinks=follow_symlinks, lenient=True)
-
-
-def read_stream(stream: BinaryIO, name: str = "<stdin>", limits: Limits | None = None) -> Records:
-    """The records of an open binary stream; they can be looped over once."""
-    return Records([name], limits=limits, stream=stream, lenient=True)

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...contract.errors import safe_text
 from ...contract.header import FORMAT_VERSION
@@ -18,28 +18,11 @@ from ...contract.payload import MAX_STEP, open_envelope
 from ...contract.record import Record
 from .decode import CONSTANTS, Token
 from .limits import Limits
+from .modes import STEP_KEYS, Modes, modes_of
+from .quick import NUMBERS
 
 __all__ = ["NewerFormat", "Rows"]
 
-EVAL_FORMS = ("eval_", "eval/", "test_", "test/")
-PROGRESS = "global_step/max_steps"
-STEP_KEYS = (PROGRESS, "step", "global_step")
-# What trainers write into rows of either mode.
-NEUTRAL = frozenset(
-    {
-        *STEP_KEYS,
-        "epoch",
-        "percentage",
-        "elapsed_time",
-        "remaining_time",
-        "memory(GiB)",
-        "train_speed(iter/s)",
-        "total_flos",
-        "num_input_tokens_seen",
-    }
-)
-# What ms-swift shows to people.
-PROGRESS_TEXT = frozenset({PROGRESS, "percentage", "elapsed_time", "remaining_time"})
 # A last row about the whole run, without a step of its own.
 END_OF_RUN = ("train_runtime", "train_samples_per_second")
 # An object about the whole run that holds no metrics.
@@ -50,7 +33,6 @@ MAX_SHAPES = 64
 _PROGRESS = re.compile(r"\s*([0-9]{1,19})\s*(?:/\s*[0-9]+\s*)?", re.ASCII)
 
 Say = Callable[[str, str], None]
-Modes: TypeAlias = tuple[tuple[Mode, tuple[str, ...] | None], ...]
 
 
 class NewerFormat(Exception):  # noqa: N818
@@ -75,6 +57,7 @@ class Rows:
         self._last_step: int | None = None
         self._line = 0
         self._known_modes: dict[tuple[str, ...], Modes] = {}
+        self._known_texts: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def records(self, value: object, line: int) -> Iterator[Record]:
         """The records in one decoded value: none, one, or two where a row mixes modes.
@@ -168,7 +151,7 @@ class Rows:
         if found is None:
             if len(self._known_modes) >= MAX_SHAPES:
                 self._known_modes.clear()
-            found = self._known_modes[keys] = _modes_of(keys)
+            found = self._known_modes[keys] = modes_of(keys)
         return found
 
     def _record(self, mode: Mode, step: int, row: Mapping[str, Any]) -> Record:
@@ -192,17 +175,24 @@ class Rows:
         self, row: Mapping[str, Any]
     ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
         """Finite numbers, non-finite ones by name, and everything else as JSON text."""
-        metrics: dict[str, float] = {
-            key: value
-            for key, value in row.items()
-            if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
-        }
+        keys = tuple(row)
+        metrics = dict(row)
+        others = self._known_texts.get(keys, ())
+        for key in others:
+            del metrics[key]
+        if not _finite(metrics):
+            metrics = {key: value for key, value in row.items() if _is_finite(value)}
+            others = tuple(key for key in keys if key not in metrics)
+            if len(self._known_texts) >= MAX_SHAPES:
+                self._known_texts.clear()
+            self._known_texts[keys] = others
         nonfinite: dict[str, str] = {}
         skipped: dict[str, str] = {}
-        for key, value in row.items() if len(metrics) < len(row) else ():
-            if key in metrics:
-                continue
-            if type(value) is Token and value in CONSTANTS:
+        for key in others:
+            value = row[key]
+            if _is_finite(value):
+                metrics[key] = value
+            elif type(value) is Token and value in CONSTANTS:
                 nonfinite[key] = CONSTANTS[value]
             else:
                 skipped[key] = self._no_number(key, value)
@@ -218,16 +208,6 @@ class Rows:
         return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
-def _modes_of(keys: tuple[str, ...]) -> Modes:
-    evaluated = frozenset(key for key in keys if key.startswith(EVAL_FORMS))
-    if not evaluated:
-        return (("train", None),)
-    if all(key in NEUTRAL or key in evaluated for key in keys):
-        return (("eval", None),)
-    rest = tuple(key for key in keys if key not in evaluated)
-    return (("train", rest), ("eval", tuple(key for key in keys if key in evaluated)))
-
-
 def _whole(value: object) -> int | None:
     """A step as trainers spell it: ``7``, ``7.0``, ``"7"`` or ``"7/100"``."""
     if type(value) is int:
@@ -240,6 +220,20 @@ def _whole(value: object) -> int | None:
 
 def _seconds(value: Any) -> float | None:
     return float(value) if type(value) in {int, float} and abs(value) < LARGEST else None
+
+
+def _finite(row: Mapping[str, Any]) -> bool:
+    """Whether all values are finite numbers, decided by loops in C."""
+    values = row.values()
+    if not values:
+        return True
+    return set(map(type, values)) <= NUMBERS and (
+        min(values) >= -LARGEST and max(values) <= LARGEST
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST
 
 
 def _kind(value: object) -> str:

@@ -8,11 +8,20 @@ from __future__ import annotations
 from .doctor import DOCTOR
 from .files import FILES, LINES
 from .names import ENVELOPE, NAMES
+from .presence import PRESENCE
 from .rule import Rule, Severity
 from .values import LAWS, VALUES
 
 __all__ = ["DOCTOR", "RULES", "RULE_OF_CODE", "VALIDATOR", "Rule", "Severity"]
 
-VALIDATOR: tuple[Rule, ...] = (*FILES, *LINES, *ENVELOPE, *NAMES, *VALUES, *LAWS)
+VALIDATOR: tuple[Rule, ...] = (
+    *FILES,
+    *LINES,
+    *ENVELOPE,
+    *NAMES,
+    *VALUES,
+    *PRESENCE,
+    *LAWS,
+)
 RULES: dict[str, Rule] = {rule.id: rule for rule in (*VALIDATOR, *DOCTOR)}
 RULE_OF_CODE: dict[str, str] = {code: rule.id for rule in RULES.values() for code in rule.codes}

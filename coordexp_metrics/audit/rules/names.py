@@ -133,4 +133,20 @@ NAMES = (
         'header: "definitions": {"rollout/f1": "0123456789abcdef"}',
         "the catalogue that the run used, given with --catalogue",
     ),
+    Rule(
+        "CXM211",
+        "carried-key",
+        "note",
+        "The key carries the value of an older step; nothing but its name is checked.",
+        '"snapshot/rollout/f1": 0.6 on a step without a rollout',
+        '"rollout/f1": 0.6 on the step that it belongs to',
+    ),
+    Rule(
+        "CXM212",
+        "key-of-a-dataset",
+        "note",
+        "The key is one of several evaluation sets; only its name is checked.",
+        '"eval_coco_loss": 1.0',
+        '"eval_loss": 1.0 in a payload with "dataset": "coco"',
+    ),
 )
