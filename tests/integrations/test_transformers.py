@@ -329,6 +329,18 @@ def test_a_nan_loss_is_not_hidden_by_the_trainer(tmp_path: Path) -> None:
     assert [row.get("loss") for row in nonfinite] == [None, None, None, "nan"]
 
 
+def test_a_second_pass_in_a_micro_step_is_not_counted(tmp_path: Path) -> None:
+    class Twice(Trainer):
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            with torch.no_grad():
+                self.compute_loss(model, dict(inputs))
+            return super().training_step(model, inputs, *args, **kwargs)
+
+    run = Run(tmp_path, base=Twice, max_steps=8, logging_steps=8, learning_rate=0.0).train()
+    wanted = tiny.alone(tiny.model(), tiny.Samples(16))
+    assert run.rows()[0]["token_count"] == wanted["token_count"]
+
+
 def test_missing_labels_are_no_error(tmp_path: Path) -> None:
     run = Run(tmp_path)
     rows = [{k: v for k, v in row.items() if k != "labels"} for row in tiny.Samples(4).rows]
