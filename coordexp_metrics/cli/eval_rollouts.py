@@ -79,7 +79,7 @@ def eval_rollouts(
     for problem in report.problems:
         _echo(f"{problem}\n", to=sys.stderr)
     if album is not None and album.names:
-        _echo(f"{len(album.names)} pictures in {album.place}\n", to=sys.stderr)
+        _echo(f"{len(album.names)} picture(s) in {album.place}\n", to=sys.stderr)
     if report.pooled is None:
         _echo("coordexp-metrics: nothing was evaluated\n", to=sys.stderr)
         raise typer.Exit(2)

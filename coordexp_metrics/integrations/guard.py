@@ -70,10 +70,12 @@ class Guard:
         Raises:
             MetricsError: the objective cannot be computed.
 
-        >>> with Guard().objective("coord_loss"):
-        ...     raise ValueError("no coordinate ids")
-        Traceback (most recent call last):
-        coordexp_metrics.contract.errors.MetricsError: the objective 'coord_loss' failed: ...
+        >>> try:
+        ...     with Guard().objective("coord_loss"):
+        ...         raise ValueError("no coordinate ids")
+        ... except MetricsError as error:
+        ...     print(str(error).partition(";")[0])
+        the objective 'coord_loss' failed: ValueError: no coordinate ids
         """
         try:
             yield

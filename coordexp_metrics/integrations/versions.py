@@ -35,9 +35,11 @@ def require(supported: Supported) -> None:
         MissingExtraError: the library is not installed.
         MetricsError: it is too old.
 
-    >>> require(Supported("pydantic", "1000", "1001", "torch"))
-    Traceback (most recent call last):
-    coordexp_metrics.contract.errors.MetricsError: pydantic ... is too old; install ...
+    >>> try:
+    ...     require(Supported("pydantic", "1000", "1001", "torch"))
+    ... except MetricsError as error:
+    ...     print(str(error).partition(" is ")[2])
+    too old; install pydantic>=1000,<1001
     """
     try:
         found = version(supported.package)

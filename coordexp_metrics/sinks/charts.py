@@ -161,11 +161,14 @@ def _with_quantiles(pattern: str, metrics: list[Metric]) -> Groups:
 def _one_word_apart(pattern: str, metrics: list[Metric]) -> Groups:
     """Names that differ in one word, or lack it: the accuracies of each token type."""
     compared = [metric for metric in metrics if not isinstance(metric, Agreed)]
-    for _, alike in _split(compared, lambda metric: (metric.kind, metric.unit)):
+    titles: set[str] = set()
+    for (_, unit), alike in _split(compared, lambda metric: (metric.kind, metric.unit)):
         left = alike
         while group := max(_wildcards(left), key=lambda found: len(found[1]), default=None):
             title, members = group
-            yield _spelled(pattern, "", title), members
+            again = f" ({unit})" if title in titles else ""
+            titles.add(title)
+            yield _spelled(pattern, "", title) + again, members
             left = [metric for metric in left if metric not in members]
 
 

@@ -232,7 +232,7 @@ def labels(svg):
 def test_a_picture_shows_matched_missed_and_false(good, tmp_path):
     result = run(good, "--plot", tmp_path / "p")
     assert result.exit_code == 0
-    assert "2 pictures" in result.stderr
+    assert "2 picture(s)" in result.stderr
     assert sorted(file.name for file in (tmp_path / "p").iterdir()) == ["good-1.svg", "good-3.svg"]
     found = labels(tmp_path / "p" / "good-1.svg")
     assert [text for text in found if text.startswith("cat 0.9")]
