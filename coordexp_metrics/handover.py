@@ -31,7 +31,7 @@ __all__ = ["NOWHERE", "HandOver", "Shape", "Stamp"]
 MAX_SHAPES = 256
 MAX_LAYOUTS = 16
 PREFIX = 32
-REQUIRED = frozenset({"schema_version", "mode", "global_step", "metrics"})
+REQUIRED = 4  # sections: schema_version, mode, global_step, metrics
 NOWHERE: Sequence[int] = (-1,)  # the place of a record that this rank checks and does not write
 
 
@@ -258,12 +258,12 @@ def _opened(
 ) -> tuple[str, int, dict[Any, Any], bytes] | None:
     """Mode, step, metrics and the JSON of the rest; None where anything is out of the ordinary."""
     if type(payload) is dict:
-        known = 4 + ("coverage" in payload) + ("dataset" in payload)
-        if len(payload) != known or not payload.keys() >= REQUIRED:
+        try:
+            version, mode = payload["schema_version"], payload["mode"]
+            step, metrics = payload["global_step"], payload["metrics"]
+        except KeyError:
             return None
-        version, mode, step = payload["schema_version"], payload["mode"], payload["global_step"]
-        metrics = payload["metrics"]
-        tail = _tail(payload.get("coverage"), payload.get("dataset")) if known > 4 else b""
+        tail = b"" if len(payload) == REQUIRED else _tail_of(payload)
     elif type(payload) is Payload and not payload.nonfinite and not payload.extra:
         version, mode, step = payload.schema_version, payload.mode, payload.global_step
         metrics, tail = payload.metrics, _tail(payload.coverage, payload.dataset)
@@ -275,6 +275,14 @@ def _opened(
     if len(metrics) > MAX_KEYS or not 0 <= step <= MAX_STEP:
         return None
     return mode, step, metrics, tail or b""
+
+
+def _tail_of(payload: Mapping[str, Any]) -> bytes | None:
+    """The tail of a payload with more than the required sections; None where one is unknown."""
+    known = REQUIRED + ("coverage" in payload) + ("dataset" in payload)
+    if len(payload) != known:
+        return None
+    return _tail(payload.get("coverage"), payload.get("dataset"))
 
 
 def _tail(coverage: object, dataset: object) -> bytes | None:
