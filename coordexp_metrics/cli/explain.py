@@ -65,6 +65,7 @@ def _facts(catalogue: Catalogue, asked: str, metric: Metric) -> dict[str, str]:
     found = catalogue.resolve(asked)
     facts = {
         "meaning": metric.description,
+        "deprecated": "" if metric.deprecated is None else str(metric.deprecated),
         "asked as": ""
         if asked == metric.key
         else asked + (" (alias)" * bool(found and found.alias)),
