@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from .check import check
 from .demo import demo
+from .diff import diff
 from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
+from .lint import lint
 from .listing import listing
 from .replay import replay
 from .schema import schema
@@ -52,6 +55,9 @@ app.command()(replay)
 app.command()(explain)
 app.command()(search)
 app.command("list")(listing)
+app.command()(lint)
+app.command()(check)
+app.command()(diff)
 app.command()(verify)
 app.command()(generate)
 app.command()(schema)

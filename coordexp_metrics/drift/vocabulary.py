@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..audit.families import Families
 from ..contract.catalogue import Catalogue
 from ..contract.errors import RemovedKeyError, safe_text
-from ..contract.keys import is_internal, near, well_formed
+from ..contract.keys import near, well_formed
 from ..contract.metric import EVAL_PREFIX, Metric
 from .spelling import distance
 
@@ -29,13 +29,70 @@ LONG = 12
 MIN_PREFIX = 4
 # First segments that many projects use: a key under them may be anybody's.
 COMMON = frozenset(
-    """
-    accum actor batch bench charts config contract critic data debug env epoch eval global grad
-    gradients info kl learning logits logps loss losses lr memory metric metrics misc model norm
-    objective optim optimizer pack packing params perf performance policy profile reward rewards
-    samples speed stage1 stage2 stats step system test time timing token tokens train trainer
-    training util val valid validation value
-    """.split()
+    [
+        "accum",
+        "actor",
+        "batch",
+        "bench",
+        "charts",
+        "config",
+        "contract",
+        "critic",
+        "data",
+        "debug",
+        "env",
+        "epoch",
+        "eval",
+        "global",
+        "grad",
+        "gradients",
+        "info",
+        "kl",
+        "learning",
+        "logits",
+        "logps",
+        "loss",
+        "losses",
+        "lr",
+        "memory",
+        "metric",
+        "metrics",
+        "misc",
+        "model",
+        "norm",
+        "objective",
+        "optim",
+        "optimizer",
+        "pack",
+        "packing",
+        "params",
+        "perf",
+        "performance",
+        "policy",
+        "profile",
+        "reward",
+        "rewards",
+        "samples",
+        "speed",
+        "stage1",
+        "stage2",
+        "stats",
+        "step",
+        "system",
+        "test",
+        "time",
+        "timing",
+        "token",
+        "tokens",
+        "train",
+        "trainer",
+        "training",
+        "util",
+        "val",
+        "valid",
+        "validation",
+        "value",
+    ]
 )
 
 
@@ -62,10 +119,10 @@ class Vocabulary:
 
     def __init__(self, catalogue: Catalogue, carry: Iterable[str] = ()) -> None:
         self._catalogue = catalogue
-        self._carry = [_as_regex(pattern.replace("*", HOLE)) for pattern in carry]
+        self._carry = [pattern.replace("*", HOLE) for pattern in carry]
         self._families = Families(catalogue)
         self._spellings = {name for m in catalogue.values() if not m.internal for name in _names(m)}
-        self._every = "\n".join(sorted({*self._spellings, *catalogue}))
+        self._every = sorted({*self._spellings, *catalogue})
         self._by_prefix: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._spellings):
             if "/" in name:
@@ -93,12 +150,12 @@ class Vocabulary:
             key: as spelled; ``HOLE`` stands where anything may stand.
             logs: whether the key would leave: internal helpers may be observed, never logged.
         """
-        if any(pattern.fullmatch(key) for pattern in self._carry):
+        if any(_fits(pattern, key) for pattern in self._carry):
             return None
         return self._pattern(key) if HOLE in key else self._literal(key, logs)
 
     def _literal(self, key: str, logs: bool) -> Judgement | None:
-        found = self._catalogue.resolve(key)
+        found = self._catalogue.resolve(key) or self._catalogue.resolve(EVAL_PREFIX + key)
         shown = safe_text(key, 210)
         if found is not None:
             metric = found.metric
@@ -142,7 +199,7 @@ class Vocabulary:
         most = 1 if len(bare) < LONG else 2
         scored = ((distance(bare, name, most), name) for name in self._by_prefix[prefix])
         best = min(scored, default=(most + 1, ""))
-        if best[0] > most or _differ_in_number(bare, best[1]) and not self.owned(prefix):
+        if best[0] > most or (_differ_in_number(bare, best[1]) and not self.owned(prefix)):
             return None
         return best[1]
 
@@ -177,7 +234,7 @@ class Vocabulary:
         forms = {key, _bare(key), _bare(_bare(key))}
         if any(self._open(form) for form in forms):
             return True
-        return any(re.search(f"^{_as_regex(f).pattern}$", self._every, re.M) for f in forms)
+        return any(_fits(form, name) for form in forms for name in self._every)
 
     def _open(self, key: str) -> bool:
         return self._catalogue.resolve(key.replace(HOLE, "x")) is not None
@@ -202,5 +259,18 @@ def _differ_in_number(one: str, other: str) -> bool:
     return re.sub(r"[0-9]", "", one) == re.sub(r"[0-9]", "", other)
 
 
-def _as_regex(key: str) -> re.Pattern[str]:
-    return re.compile("[^\n]*".join(map(re.escape, re.split(f"{HOLE}+", key))))
+def _fits(pattern: str, name: str) -> bool:
+    """Whether ``name`` has the parts of ``pattern`` between its holes, in their order."""
+    first, *others = pattern.split(HOLE)
+    if not others:
+        return pattern == name
+    *middle, last = others
+    at = len(first)
+    if len(name) < at + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    for part in middle:
+        at = name.find(part, at, len(name) - len(last))
+        if at < 0:
+            return False
+        at += len(part)
+    return True
