@@ -25,7 +25,8 @@ _SWEEP = re.compile(
 )
 _DOTTED = re.compile(rf"(?<![\w.-])metric\.name[ \t]*[:=][ \t]*{_VALUE}")
 _OPENS = re.compile(
-    r"""^([ \t]*)(?:-[ \t]+)?["']?metric["']?[ \t]*[:=][ \t]*\{?[ \t]*(?:#.*)?$|^\[(?:[\w.]+\.)?metric\]"""
+    r"""^([ \t]*)(?:-[ \t]+)?["']?metric["']?[ \t]*[:=][ \t]*\{?[ \t]*(?:#.*)?$"""
+    r"""|^\[(?:[\w.]+\.)?metric\]"""
 )
 _NAMES = re.compile(rf"""^([ \t]*)["']?name["']?[ \t]*[:=][ \t]*{_VALUE}""")
 _BLOCK = re.compile(r"^([ \t]*)[^#\n]*[:=-][ \t]+[|>][-+0-9]{0,2}[ \t]*(?:#.*)?$")

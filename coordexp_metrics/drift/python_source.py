@@ -114,12 +114,22 @@ def _of_call(node: ast.Call) -> Iterator[Found]:
     if name not in CALLS:
         return
     logs = name != "observe"
-    for position, argument in enumerate(node.args):
-        if position == 0 and name != "update":
-            yield from _key(argument, logs=logs)
-        yield from _of_dict(argument, logs)
-    for keyword in node.keywords:
-        yield from _of_dict(keyword.value, logs)
+    values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    found = [key for value in values for key in _of_dict(value, logs)]
+    if name == "update":
+        # Any dict has it: only a dict of metrics, or a key with a prefix, is about metrics.
+        yield from (key for key in found if "/" in key[0] or _receives_metrics(node))
+        return
+    yield from found
+    if node.args:
+        yield from _key(node.args[0], logs=logs)
+
+
+def _receives_metrics(node: ast.Call) -> bool:
+    match node.func:
+        case ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return _HOLDS_METRICS.search(name) is not None
+    return False
 
 
 def _of_assignment(target: ast.expr, value: ast.expr, logged: set[str]) -> Iterator[Found]:

@@ -28,72 +28,14 @@ FORMS = ("eval_", "eval/", "test_", "test/", "train/")
 LONG = 12
 MIN_PREFIX = 4
 # First segments that many projects use: a key under them may be anybody's.
-COMMON = frozenset(
-    [
-        "accum",
-        "actor",
-        "batch",
-        "bench",
-        "charts",
-        "config",
-        "contract",
-        "critic",
-        "data",
-        "debug",
-        "env",
-        "epoch",
-        "eval",
-        "global",
-        "grad",
-        "gradients",
-        "info",
-        "kl",
-        "learning",
-        "logits",
-        "logps",
-        "loss",
-        "losses",
-        "lr",
-        "memory",
-        "metric",
-        "metrics",
-        "misc",
-        "model",
-        "norm",
-        "objective",
-        "optim",
-        "optimizer",
-        "pack",
-        "packing",
-        "params",
-        "perf",
-        "performance",
-        "policy",
-        "profile",
-        "reward",
-        "rewards",
-        "samples",
-        "speed",
-        "stage1",
-        "stage2",
-        "stats",
-        "step",
-        "system",
-        "test",
-        "time",
-        "timing",
-        "token",
-        "tokens",
-        "train",
-        "trainer",
-        "training",
-        "util",
-        "val",
-        "valid",
-        "validation",
-        "value",
-    ]
-)
+COMMON_WORDS = """
+accum actor batch bench charts config contract critic data debug env epoch eval global grad
+gradients info kl learning logits logps loss losses lr memory metric metrics misc model norm
+objective optim optimizer pack packing params perf performance policy profile reward rewards
+samples speed stage1 stage2 stats step system test time timing token tokens train trainer
+training util val valid validation value
+"""
+COMMON = frozenset(COMMON_WORDS.split())
 
 
 class Judgement(NamedTuple):
