@@ -34,9 +34,9 @@ def parse(folder: Path) -> None:
             ast.parse(file.read_bytes())
 
 
-def seconds(work) -> float:
+def seconds(work, *arguments) -> float:
     start = time.perf_counter()
-    work()
+    work(*arguments)
     return time.perf_counter() - start
 
 
@@ -45,12 +45,10 @@ for name in sys.argv[1:] or ("trl", "lightning", "transformers"):
     if folder is None:
         print(f"{name}: not installed")
         continue
-    report = lint([str(folder)], CATALOGUE)
-    strict = lint([str(folder)], CATALOGUE, strict=True)
-    pairs = [
-        (seconds(lambda: lint([str(folder)], CATALOGUE)), seconds(lambda: parse(folder)))
-        for _ in range(ROUNDS)
-    ]
+    paths = [str(folder)]
+    report = lint(paths, CATALOGUE)
+    strict = lint(paths, CATALOGUE, strict=True)
+    pairs = [(seconds(lint, paths, CATALOGUE), seconds(parse, folder)) for _ in range(ROUNDS)]
     ours = min(pair[0] for pair in pairs)
     ratio = min(one / other for one, other in pairs)
     print(

@@ -15,8 +15,9 @@ from ..contract.interchange import to_data
 from .fields import CATALOGUE_FIELDS, FAMILY_FIELDS, METRIC_FIELDS, Bump, Field, Level
 from .renamed import renamed_keys
 
-__all__ = ["Change", "Difference", "compare"]
+__all__ = ["Change", "Difference", "compare", "formula_text"]
 
+OPERATORS = frozenset("+-*/")
 _BUMPS: tuple[Bump, ...] = ("none", "patch", "minor", "major")
 _LEVELS = {"breaking": 0, "semantic": 1, "compatible": 2}
 _RULES = {"breaking": "CXM703", "semantic": "CXM704", "compatible": "CXM705"}
@@ -152,15 +153,25 @@ def _meaning(field: Field, data: Mapping[str, Any]) -> Any:
 
 
 def _law(law: Mapping[str, Any]) -> dict[str, Any]:
-    text = f"{_print(law['left'])} {law['relation']} {_print(law['right'])}"
+    text = f"{formula_text(law['left'])} {law['relation']} {formula_text(law['right'])}"
     return {"text": text, **({"weak": True} if law.get("weak") else {})}
 
 
-def _print(tree: Any) -> str:
+def formula_text(tree: Any) -> str:
+    """A formula of a JSON catalogue in print, every operation in brackets.
+
+    >>> formula_text(["/", {"metric": "a_total"}, ["exp", 2]])
+    '(a_total / exp(2))'
+    """
     if isinstance(tree, dict):
         return str(tree.get("metric") or tree["parameter"])
     if isinstance(tree, list):
-        return f"{tree[0]}({', '.join(map(_print, tree[1:]))})"
+        name, *parts = tree[0], *map(formula_text, tree[1:])
+        return (
+            f"({parts[0]} {name} {parts[1]})"
+            if name in OPERATORS
+            else f"{name}({', '.join(parts)})"
+        )
     return str(tree)
 
 

@@ -90,7 +90,7 @@ def _stricter(base: Any, head: Any) -> Level:
     return "breaking" if after - before else "compatible"
 
 
-_breaking, _semantic, _compatible = map(_always, ("breaking", "semantic", "compatible"))
+_breaking, _semantic, _compatible = _always("breaking"), _always("semantic"), _always("compatible")
 _END = {"since": "0.2", "remove_in": "0.5"}
 _WHEN = {"name": "rollout", "text": "a rollout ran"}
 _METRIC_A, _METRIC_B = {"metric": "a_total"}, {"metric": "b_total"}

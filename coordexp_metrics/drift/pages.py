@@ -17,9 +17,14 @@ def _rules(rules: Sequence[Rule]) -> str:
     """Each rule with a bad example and a good one."""
     return "\n".join(
         f"#### {rule.id} {rule.name}\n\n*{rule.severity}* — {text(rule.text)}\n\n"
-        f"* bad: {code(rule.bad)}\n* good: {code(rule.good)}\n"
+        f"Bad:\n\n{_block(rule.bad)}\n\nGood:\n\n{_block(rule.good)}\n"
         for rule in rules
     )
+
+
+def _block(example: str) -> str:
+    language = "json" if example.startswith("[") else "python"
+    return f"```{language}\n{example}\n```"
 
 
 def _fields(fields: Sequence[Field]) -> str:

@@ -56,5 +56,5 @@ def _alike(old: str, new: str, base: Mapping[str, Any], head: Mapping[str, Any])
     """0 for another definition; else how alike the spellings are, and 1 more for equal words."""
     if base["digest"] != head["digest"]:
         return 0.0
-    same_words = base["description"] == head["description"]
+    same_words = bool(base["description"] == head["description"])
     return SequenceMatcher(None, old, new, autojunk=False).ratio() + same_words

@@ -27,8 +27,9 @@ def catalogue_at(source: str) -> Catalogue:
     """The catalogue that ``source`` names.
 
     Args:
-        source: ``installed``; ``git:REV`` (the file ``schemas/catalogue.v1.json`` of that revision) or
-            ``git:REV:PATH``; a ``.json`` catalogue; a module, which may hold a ``CATALOGUE``; or an entry point.
+        source: ``installed``; a ``.json`` catalogue; a module, which may hold a ``CATALOGUE``; an
+            entry point; ``git:REV`` (the file ``schemas/catalogue.v1.json`` of that revision); or
+            ``git:REV:PATH``.
 
     Raises:
         DeclarationError: nothing is there, or it is no catalogue.

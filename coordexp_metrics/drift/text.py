@@ -10,7 +10,7 @@ from typing import Any
 from ..audit.findings import Finding
 from ..contract.errors import safe_text
 from ..generate.markdown import code, table
-from .compare import Change, Difference
+from .compare import Change, Difference, formula_text
 from .rules import RULES
 
 __all__ = ["DIFF_FORMATS", "FORMATS", "as_github", "as_json", "as_text"]
@@ -133,6 +133,8 @@ def _sets(before: Sequence[Any], after: Sequence[Any]) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "nothing"
+    if isinstance(value, dict) and "tree" in value:
+        value = formula_text(value["tree"])
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     return safe_text(text, WIDTH)[1:-1]
 
