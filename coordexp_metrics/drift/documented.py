@@ -7,8 +7,8 @@ __all__ = ["DOCUMENTED"]
 COUNTERS = """
 accum/current_grad_steps accum/grad_steps base_ce/noncoord_tokens coord_diag/coord_tokens
 eval_rollout/fn eval_rollout/fp eval_rollout/gt_objects eval_rollout/matched
-eval_rollout/parse_dropped_ambiguous eval_rollout/parse_dropped_invalid eval_rollout/pred_objects
-pack/num_samples packing/post_rollout_buffer packing/post_rollout_segments
+eval_rollout/pred_objects pack/num_samples packing/post_rollout_buffer
+packing/post_rollout_segments
 rollout/excluded_from_supervision rollout/gating_rejections rollout/matched_for_supervision
 rollout/parse_dropped_ambiguous rollout/parse_dropped_invalid rollout/parse_truncated
 stage2/raw_rollouts stage2_ab/channel_b/closure_supervision/N_drop
@@ -24,9 +24,8 @@ RATIOS = """
 coord_diag/A1/acc_top5 coord_diag/A2/acc_top5 coord_diag/B/acc_top5 coord_diag/acc_top5
 coord_monitor/flip_coord_to_noncoord coord_monitor/flip_desc_to_coord
 coord_monitor/flip_format_to_coord coord_monitor/flip_text_to_coord coord_token_acc
-coord_token_acc_top5 desc_token_acc desc_token_acc_top5 eval_rollout/desc_exact_acc_on_matched
-eval_rollout/desc_sem_acc_on_matched eval_rollout/f1 eval_rollout/precision eval_rollout/recall
-format_token_acc format_token_acc_top5 packing/post_rollout_fill rollout/desc_exact_acc_on_matched
+coord_token_acc_top5 desc_token_acc desc_token_acc_top5 format_token_acc format_token_acc_top5
+packing/post_rollout_fill rollout/desc_exact_acc_on_matched
 rollout/desc_sem_acc_on_matched rollout/f1 rollout/precision rollout/recall
 stage2_ab/b_ratio_realized text_token_acc token_acc token_acc_top5
 """

@@ -44,8 +44,9 @@ def sources(paths: Sequence[str]) -> Iterator[Source]:
         if not os.path.lexists(path):
             raise DeclarationError(f"{safe_text(path, 400)}: there is no such file or directory")
         for name, named in _below(path):
-            if os.path.realpath(name) not in met:
-                met.add(os.path.realpath(name))
+            # Not the real path: a link is skipped, and must not stand for what it leads to.
+            if os.path.abspath(name) not in met:
+                met.add(os.path.abspath(name))
                 yield Source(name, _read(name), named)
 
 

@@ -29,31 +29,22 @@ def suffixes(catalogue: Catalogue) -> Iterator[Fault]:
     for metric in catalogue.values():
         if metric.internal:
             continue
-        for name in _names(metric):
-            if _counts(metric) and not name.endswith(COUNT):
-                yield from _fault(
-                    "CXM601", metric, name, f"counts {metric.unit}s; {_one_of(COUNT)}"
-                )
-            if metric.unit == FRACTION and not name.endswith(RATIO):
-                yield from _fault("CXM602", metric, name, f"is a fraction; {_one_of(RATIO)}")
-            for promise in _broken_promises(metric, name):
-                yield from _fault("CXM603", metric, name, promise)
+        # A name in evaluation is a key of its own, or only carries a prefix.
+        if _counts(metric) and not metric.key.endswith(COUNT):
+            yield from _fault("CXM601", metric, f"counts {metric.unit}s; {_one_of(COUNT)}")
+        if metric.unit == FRACTION and not metric.key.endswith(RATIO):
+            yield from _fault("CXM602", metric, f"is a fraction; {_one_of(RATIO)}")
+        for promise in _broken_promises(metric):
+            yield from _fault("CXM603", metric, promise)
 
 
 def _one_of(suffixes: tuple[str, ...]) -> str:
     return f"end it with {', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
-def _fault(rule: str, metric: Metric, name: str, why: str) -> Iterator[Fault]:
-    if name not in DOCUMENTED[rule]:
-        yield Fault(rule, metric.key, f"{name} {why}")
-
-
-def _names(metric: Metric) -> Iterator[str]:
-    """The train name, and a name in evaluation that is not merely prefixed."""
-    yield metric.key
-    if metric.eval_twin is None and metric.eval_key != f"eval_{metric.key}" != metric.eval_key:
-        yield from {metric.eval_key} - {metric.key}
+def _fault(rule: str, metric: Metric, why: str) -> Iterator[Fault]:
+    if metric.key not in DOCUMENTED[rule]:
+        yield Fault(rule, metric.key, f"{metric.key} {why}")
 
 
 def _counts(metric: Metric) -> bool:
@@ -61,8 +52,8 @@ def _counts(metric: Metric) -> bool:
     return metric.kind in {"total", "cumulative"} or whole or metric.unit in {MICRO_STEP, SEGMENT}
 
 
-def _broken_promises(metric: Metric, name: str) -> Iterator[str]:
-    last = name.rpartition("/")[2]
+def _broken_promises(metric: Metric) -> Iterator[str]:
+    last = metric.key.rpartition("/")[2]
     summed = metric.kind in {"total", "cumulative"} or metric.kind in {"derived", "slowest_rank"}
     if last.endswith(COUNT) and not summed:
         yield f"ends like a counter, and is a {metric.kind}"

@@ -25,4 +25,4 @@ def distance(one: str, other: str, most: int) -> int:
         if min(row) > most:
             return most + 1
         before = previous
-    return row[-1]
+    return min(row[-1], most + 1)
