@@ -45,8 +45,9 @@ def sources(paths: Sequence[str]) -> Iterator[Source]:
             raise DeclarationError(f"{safe_text(path, 400)}: there is no such file or directory")
         for name, named in _below(path):
             # Not the real path: a link is skipped, and must not stand for what it leads to.
-            if os.path.abspath(name) not in met:
-                met.add(os.path.abspath(name))
+            place = str(Path(name).absolute())
+            if place not in met:
+                met.add(place)
                 yield Source(name, _read(name), named)
 
 

@@ -94,7 +94,8 @@ class Pages:
 
     def _deprecation(self, end: Deprecated) -> str:
         instead = f"; use {self.meaning_of(end.replacement)}" if end.replacement else ""
-        return f"**deprecated** since {text(end.since)}{instead}; it goes in {text(end.remove_in)}"
+        since, goes = text(f"since {end.since}"), text(f"it goes in {end.remove_in}")
+        return f"**deprecated** {since}{instead}; {goes}"
 
     def key(self, metric: Metric) -> str:
         """A link to a key."""

@@ -127,7 +127,7 @@ def test_the_end_changes_no_meaning():
 def test_pages_and_schemas_say_so():
     pages = Pages(BOTH)
     page = pages.family(BOTH.pages[0])
-    assert "**deprecated** since 0.1; use [`panels/found_total`]" in page
+    assert "**deprecated** since 0.1; use [`panels/found_total`](" in page
     assert page.count("**deprecated**") == 1
     metrics = payload_schema(BOTH)["properties"]["metrics"]["properties"]
     assert metrics["panels/found"]["deprecated"] is True

@@ -1,5 +1,6 @@
 """Keys in sources and configurations: what is a finding, and what is let be."""
 
+import contextlib
 import json
 import os
 import sys
@@ -193,9 +194,7 @@ def test_a_prefix_of_somebody_else_is_let_be(found):
 
 def test_nothing_is_imported_or_run(found, tmp_path):
     canary = tmp_path / "canary"
-    text = (
-        f"import pathlib\npathlib.Path({str(canary)!r}).write_text('run')\nself.log('rollout/f11')"
-    )
+    text = f"open({str(canary)!r}, 'w')\nself.log('rollout/f11')"
     assert len(found(text)) == 1
     assert not canary.exists()
     yaml = f"a: !!python/object/apply:os.system ['touch {canary}']\nmonitor: rollout/f11\n"
@@ -205,7 +204,7 @@ def test_nothing_is_imported_or_run(found, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [b"def (", b"\xff\xfe\x00", b"x = '" , b"(" * 5000, b"-" * 200_000 + b"1", b"# coding: nonsense\nx"],
+    [b"def (", b"\xff\xfe", b"x = '", b"(" * 5000, b"-" * 200_000 + b"1", b"# coding: no\nx"],
     ids=["syntax", "bytes", "quote", "brackets", "depth", "coding"],
 )  # fmt: skip
 def test_what_cannot_be_parsed_is_a_finding_or_skipped_and_never_a_crash(text, tmp_path):
@@ -270,10 +269,8 @@ def test_what_is_no_metric_in_a_configuration_is_let_be(text, found):
 @given(st.text(max_size=300))
 def test_no_text_crashes_a_reader(text):
     config_uses(text)
-    try:
+    with contextlib.suppress(SyntaxError):
         python_uses(text.encode("utf-8", "surrogatepass"))
-    except SyntaxError:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -315,7 +312,8 @@ def test_the_distance_is_that_of_its_definition(one, other):
 def test_every_name_of_the_catalogue_is_let_be():
     vocabulary = Vocabulary(CATALOGUE)
     for metric in CATALOGUE.values():
-        for name in (metric.key, metric.eval_key, *metric.aliases, *metric.logged_aliases):
+        names = [metric.key, *metric.aliases, *metric.logged_aliases]
+        for name in [*names, metric.eval_key] if "eval" in metric.modes else names:
             assert vocabulary.judge(name, logs=False) is None, name
         if "/" in metric.key:
             pattern = metric.key.rpartition("/")[0] + f"/{HOLE}"
