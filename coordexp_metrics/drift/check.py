@@ -43,17 +43,18 @@ def check_source(source: str) -> tuple[list[Finding], int]:
         if not _is_a_fault(source, error):
             raise
         return [_finding(Fault("CXM600", "", safe_text(str(error), 600)[1:-1]), None, source)], 1
-    return check_catalogue(found, source, new), len(new)
+    return check_catalogue(found, source, new), len(found if new is None else new)
 
 
-def _own(source: str) -> tuple[Catalogue, Collection[str]]:
+def _own(source: str) -> tuple[Catalogue, Collection[str] | None]:
+    """The catalogue, and which keys of it are meant where it holds the contract's too."""
     try:
         found = catalogue_at(source)
     except DeclarationError:
         if source.startswith("git:"):
             raise
         return _beside(source)
-    return found, found.keys()
+    return found, None
 
 
 def _beside(source: str) -> tuple[Catalogue, Collection[str]]:
@@ -82,8 +83,7 @@ def check_catalogue(
     []
     """
     faults: Iterable[Fault] = dict.fromkeys(fault for check in CHECKS for fault in check(catalogue))
-    # What was removed is of the catalogue as a whole, and has no metric to belong to.
-    mine = [f for f in faults if only is None or f.key in only or f.key not in catalogue]
+    mine = [fault for fault in faults if only is None or fault.key in only]
     found = [_finding(fault, catalogue, path) for fault in mine]
     return sorted(found, key=lambda f: (_RANK[f.severity], f.rule, f.path, f.line, f.message))
 

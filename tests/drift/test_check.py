@@ -175,6 +175,11 @@ def test_functions_that_take_absent_parts_need_none(file):
     assert found(file, metric, total("a_total", modes=["train"]), total("b_total")) == set()
 
 
+def test_only_the_keys_that_are_asked_for_are_spoken_of():
+    assert {f.key for f in check_catalogue(SMALL, only=["rollout/matched"])} == {"rollout/matched"}
+    assert len({f.key for f in check_catalogue(SMALL)}) > 3
+
+
 def test_a_users_module_is_checked_beside_the_contract(tmp_path, monkeypatch):
     """Its formulas may need the contract's metrics; only its own keys are spoken of."""
     (tmp_path / "their_metrics.py").write_text(

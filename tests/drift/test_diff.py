@@ -312,6 +312,14 @@ def test_what_came_is_no_rename_of_what_went_if_neither_meaning_nor_name_agree()
     assert {c.rule for c in difference((None, head)).changes} == {"CXM701", "CXM706"}
 
 
+def test_another_definition_is_no_rename_however_alike_the_names():
+    def head(data):
+        rename("num_tokens", "number_of_tokens")[1](data)
+        metric_of(data, "number_of_tokens")["unit"] = "object"
+
+    assert {c.rule for c in difference((None, head)).changes} == {"CXM701", "CXM706"}
+
+
 def test_a_deprecated_keys_replacement_is_its_rename():
     def base(data):
         metric_of(data, "num_tokens")["deprecated"] = {**END, "replacement": "tokens_of_all"}
@@ -416,6 +424,8 @@ def test_a_revision_is_read_without_a_shell(tmp_path, monkeypatch):
         assert result.exit_code == 1
         assert type(result.exception).__name__ == "DeclarationError"
     assert not (tmp_path / "pwned").exists()
+    for revision in ("git:-p", "git:--output", "git:a b", "git:"):
+        assert "names no git revision" in str(run(revision, "installed").exception)
 
 
 def test_a_release_that_is_not_kept_is_no_difference(tmp_path):

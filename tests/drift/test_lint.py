@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -134,6 +134,7 @@ FINE = [
     'self.log("time/anything_at_all", 1)',
     'self.log("loss/ctc", 1)',
     'self.log("loss/1", 1)',
+    'self.log("loss/B_coord/bbox_diag", 1)',
     'self.log("val_loss", 1)',
     'self.log("token_acccc", 1)',
     'EarlyStopping(monitor="val_loss")',
@@ -168,6 +169,12 @@ def test_strict_says_every_key_that_is_unknown_as_a_warning(tmp_path):
         ("val_loss", "warning"),
     ]
     assert lint([str(path)], OURS, strict=True, carry=["rewards/*", "val_*"]).findings == []
+
+
+def test_the_envelope_of_a_payload_is_no_metric(found):
+    text = 'r.emit({"schema_version": 1, "mode": "train", "metrics": {"loss": 1, "mine": 2}})'
+    assert len(found(text, strict=True)) == 1
+    assert len(found('r.emit({"schema_version": 1})', strict=True)) == 1
 
 
 def test_a_finding_says_file_line_and_column_in_characters(found):
@@ -282,6 +289,9 @@ def test_a_hostile_configuration_takes_no_time(text):
 
 @settings(max_examples=60, deadline=None)
 @given(st.text("ab\0", max_size=8), st.text("ab", max_size=10))
+@example("\0ab\0ab\0", "xab")
+@example("\0ab\0ba\0", "aba")
+@example("ab\0ba", "aba")
 def test_a_pattern_fits_what_a_regular_expression_fits(pattern, name):
     import re
 
