@@ -134,6 +134,8 @@ FINE = [
     'self.log("time/anything_at_all", 1)',
     'self.log("loss/ctc", 1)',
     'self.log("loss/1", 1)',
+    'self.log("loss/A7_text/struct_ce", 1)',
+    'self.log("rollout/gt_objects", 1)',
     'self.log("loss/B_coord/bbox_diag", 1)',
     'self.log("val_loss", 1)',
     'self.log("token_acccc", 1)',
@@ -387,6 +389,12 @@ def test_warn_only_says_and_passes(run, tmp_path):
     assert result.stdout.startswith("::error file=code.py,line=1,col=10,title=CXM201 unknown-key::")
 
 
+def test_warnings_gate_under_strict_alone(run, tmp_path):
+    (tmp_path / "code.py").write_text("x = 1  # cxm: ignore[CXM201]\n")
+    assert run("code.py").exit_code == 0
+    assert run("code.py", "--strict").exit_code == 1
+
+
 def test_json_has_the_form_of_findings(run, tmp_path):
     (tmp_path / "code.py").write_text('self.log("rollout/f11", 1)\n')
     data = json.loads(run("code.py", "--format", "json").stdout)
@@ -398,13 +406,16 @@ def test_json_has_the_form_of_findings(run, tmp_path):
 
 
 def test_hostile_names_reach_no_terminal(run, tmp_path):
-    (tmp_path / "a%0A::error::,b\x1b.py").write_text('self.log("rollout/f11\\x1b[2J\\n::x", 1)\n')
+    (tmp_path / "a%0A::error::,b\x1b.py").write_text(
+        'self.log("rollout/f11", 1)\nself.log("obj/\\x1b[2J\\n::x", 1)\n'
+    )
     for form in ("text", "github", "json"):
         shown = run(".", "--format", form).stdout
         assert "\x1b" not in shown
         assert shown.isascii()
-    annotation = run(".", "--format", "github").stdout.splitlines()[0]
-    assert "%250A%3A%3Aerror" in annotation or annotation.startswith("1 files")
+    first, second, _ = run(".", "--format", "github").stdout.splitlines()
+    assert first.startswith("::error file=a%250A%3A%3Aerror%3A%3A%2Cb\\x1b.py,line=1,col=10,title=")
+    assert second.count("::x") == second.count("\\n::x")
 
 
 def test_links_and_what_is_no_file_are_not_read(run, tmp_path):
