@@ -23,6 +23,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/coordexp-metrics generate --check
+	$(BIN)/coordexp-metrics check --strict
+	$(BIN)/coordexp-metrics lint coordexp_metrics benchmarks examples
+	$(BIN)/coordexp-metrics diff schemas/released/catalogue.v1.json --if-kept
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -28,12 +28,13 @@ FLOORS = {
     "accounts": 4,
     "registry": 4,
     "audit": 5,
+    "drift": 5,
     "demo": 5,
     "integrations": 5,
     "cli": 6,
 }
 HEAVY = ("torch", "numpy", "pydantic", "wandb", "tensorboard", "transformers", "typer", "rich")
-NO_TORCH = ("contract", "catalogue", "generate", "rollouts", "audit")
+NO_TORCH = ("contract", "catalogue", "generate", "rollouts", "audit", "drift")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

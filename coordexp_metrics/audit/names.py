@@ -113,6 +113,8 @@ class Names:
             else:
                 shown = key if code.startswith("key.") else safe_text(key)
                 yield Fault(RULE_OF_CODE[code], key, f"{shown} {message}", self.canonical(key))
+        for _, key, message in names.notes:
+            yield Fault("CXM210", key, f"{safe_text(key)} {message}", self.canonical(key))
         for key, code in names.dropped.items():
             if code == "key.suppressed":
                 yield Fault("CXM204", key, f"{safe_text(key)} is suppressed in this mode")

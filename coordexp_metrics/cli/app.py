@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from .check import check
 from .demo import demo
+from .diff import diff
 from .doctor import doctor
 from .eval_rollouts import eval_rollouts
 from .explain import explain
 from .generate import generate
+from .lint import lint
 from .listing import listing
 from .live_check import live_check
 from .recover import recover
@@ -62,6 +65,9 @@ app.command()(explain)
 app.command()(rules)
 app.command()(search)
 app.command("list")(listing)
+app.command()(lint)
+app.command()(check)
+app.command()(diff)
 app.command()(verify)
 app.command()(generate)
 app.command()(schema)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import CatalogueOption, catalogue_with, table
-from .rules import card, facts
+from .rules import card, every_rule, facts
 
 if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
@@ -31,14 +31,14 @@ def explain(
 
     Of a rule: what is wrong, what a finding rests on, a bad and a good example.
     """
-    from ..audit.rules import RULES
     from ..contract.errors import RemovedKeyError, UnknownKeyError
 
     declared = catalogue_with(catalogue)
     unknown = False
+    known_rules = every_rule() if any(key.upper().startswith("CXM") for key in keys) else {}
     for key in keys:
-        if key.upper() in RULES:
-            rule = RULES[key.upper()]
+        if key.upper() in known_rules:
+            rule = known_rules[key.upper()]
             typer.echo(json.dumps(facts(rule)) if as_json else card(rule))
             continue
         try:
@@ -77,6 +77,7 @@ def _facts(catalogue: Catalogue, asked: str, metric: Metric) -> dict[str, str]:
     found = catalogue.resolve(asked)
     facts = {
         "meaning": metric.description,
+        "deprecated": "" if metric.deprecated is None else str(metric.deprecated),
         "asked as": ""
         if asked == metric.key
         else asked + (" (alias)" * bool(found and found.alias)),

@@ -12,7 +12,7 @@ from .common import table
 if TYPE_CHECKING:
     from ..audit.rules import Rule
 
-__all__ = ["card", "facts", "rules"]
+__all__ = ["card", "every_rule", "facts", "rules"]
 
 
 def rules(
@@ -21,15 +21,21 @@ def rules(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the rules of validate and of the doctor with their severity."""
-    from ..audit.rules import RULES
-
-    found = [rule for rule in RULES.values() if severity in {None, rule.severity}]
+    """List the rules of every verb that checks, with their severity."""
+    found = [rule for rule in every_rule().values() if severity in {None, rule.severity}]
     if as_json:
         typer.echo(json.dumps([facts(rule) for rule in found], indent=2))
     else:
         rows = [[r.id, r.severity, verb(r), r.name, r.text] for r in found]
         typer.echo(table(rows))
+
+
+def every_rule() -> dict[str, Rule]:
+    """By id: those of logs first, then what only sources and catalogues can break."""
+    from ..audit.rules import RULES
+    from ..drift.rules import RULES as DRIFT
+
+    return {**RULES, **{name: rule for name, rule in DRIFT.items() if name not in RULES}}
 
 
 def facts(rule: Rule) -> dict[str, str]:
@@ -47,7 +53,11 @@ def facts(rule: Rule) -> dict[str, str]:
 
 
 def verb(rule: Rule) -> str:
-    """Which verb says it."""
+    """Which verb says it; names of 2xx are checked in sources by ``lint`` as well."""
+    from ..audit.rules import RULES
+
+    if rule.id not in RULES:
+        return {"6": "check", "7": "diff"}.get(rule.id[3], "lint")
     return "doctor" if rule.evidence else "validate"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from typing import TypedDict, Unpack
 
+from .deprecation import Deprecated, deprecated
 from .errors import DeclarationError
 from .formula import Expression
 from .kinds import (
@@ -35,6 +36,7 @@ from .units import BIN, FLAG, FRACTION, KNOB, PROBABILITY, SECOND, Condition, Un
 __all__ = [
     "agreed",
     "cumulative",
+    "deprecated",
     "derived",
     "flag",
     "maximum",
@@ -63,6 +65,7 @@ class About(TypedDict, total=False):
     aliases: tuple[str, ...]
     logged_aliases: tuple[str, ...]
     alias_switch: str
+    deprecated: Deprecated
     eval_twin: Metric
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import ClassVar, Literal, TypeAlias
 
+from .deprecation import Deprecated
 from .formula import Evaluator, Expression
 from .units import Condition, Unit
 
@@ -43,6 +44,7 @@ class Metric(Expression):
         formula: what it is computed from, or checked against.
         aliases: other spellings; ``logged_aliases`` are also written beside the key.
         alias_switch: the key of a flag; where it is 0, logged aliases are not written.
+        deprecated: when the key goes and what to use instead, None while it stays.
         eval_twin: the metric that this one becomes in evaluation, if not ``eval_`` + its key.
         declared_at: file and line of the declaration.
     """
@@ -65,6 +67,7 @@ class Metric(Expression):
     aliases: tuple[str, ...] = ()
     logged_aliases: tuple[str, ...] = ()
     alias_switch: str = ""
+    deprecated: Deprecated | None = None
     eval_twin: Metric | None = None
     unprefixed: bool = False
     declared_at: tuple[str, int] = ("", 0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .catalogue import Catalogue, Resolution
+from .deprecation import renames
 from .errors import RemovedKeyError, safe_text
 from .keys import is_internal, well_formed
 from .metric import EVAL_PREFIX, Metric, Mode
@@ -45,6 +46,7 @@ class Named:
         where: the position of each metric, by train name, as formulas look it up.
         doubles: positions that name a metric which another position already names.
         aliases: further names under which a position is logged, with the flag that switches them.
+        notes: keys that still leave, and soon will not; nothing is violated yet.
     """
 
     wire: dict[int, str] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Named:
     where: dict[str, int] = field(default_factory=dict)
     doubles: dict[int, int] = field(default_factory=dict)
     aliases: list[tuple[str, int, int | None]] = field(default_factory=list)
+    notes: list[Violation] = field(default_factory=list)
     keys: tuple[object, ...] = ()
 
     @property
@@ -83,6 +86,7 @@ class Naming:
     def __init__(self, catalogue: Catalogue, carry: Sequence[str] = ()) -> None:
         self._catalogue = catalogue
         self._carry = tuple(carry)
+        self._renames = renames(catalogue)
 
     def named(self, keys: tuple[object, ...], mode: Mode) -> Named:
         """What becomes of ``keys`` in a payload of ``mode``."""
@@ -98,6 +102,7 @@ class Naming:
                 )
         self._find_doubles(names)
         self._find_aliases(names, mode)
+        self._write_both_names(names, mode)
         return names
 
     def _name(self, names: Named, position: int, key: str, mode: Mode) -> None:
@@ -115,6 +120,8 @@ class Naming:
             self._unknown(names, position, key, mode)
             return
         names.metrics[position] = found.metric
+        if found.metric.deprecated is not None:
+            names.notes.append(Violation("deprecated", key, f"is {found.metric.deprecated}"))
         names.wire[position] = self._wire(names, key, found, mode)
 
     def _wire(self, names: Named, key: str, found: Resolution, mode: Mode) -> str:
@@ -168,6 +175,14 @@ class Naming:
                 switch = metric.alias_switch if metric else ""
                 wire = alias if mode == "train" else _prefixed(alias)
                 names.aliases.append((wire, position, names.where.get(switch)))
+
+    def _write_both_names(self, names: Named, mode: Mode) -> None:
+        """A rename under way: whichever name was observed, the other is written beside it."""
+        for pair in self._renames:
+            for observed, other in (pair, pair[::-1]):
+                position = names.where.get(observed.key)
+                if position is not None and other.key not in names.where and mode in other.modes:
+                    names.aliases.append((other.key_in(mode), position, None))
 
 
 def _rank(names: Named, position: int) -> tuple[bool, int]:

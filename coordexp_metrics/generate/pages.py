@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from ..contract.catalogue import Catalogue
+from ..contract.deprecation import Deprecated
 from ..contract.formula import Binary, Expression
 from ..contract.functions import Apply
 from ..contract.law import Law
@@ -86,8 +87,15 @@ class Pages:
             yield f"eval: {code(metric.eval_key)}"
         for alias in metric.aliases:
             yield f"also: {code(alias)}"
+        if metric.deprecated is not None:
+            yield self._deprecation(metric.deprecated)
         for alias in metric.logged_aliases:
             yield f"also logged: {code(alias)}"
+
+    def _deprecation(self, end: Deprecated) -> str:
+        instead = f"; use {self.meaning_of(end.replacement)}" if end.replacement else ""
+        since, goes = text(f"since {end.since}"), text(f"it goes in {end.remove_in}")
+        return f"**deprecated** {since}{instead}; {goes}"
 
     def key(self, metric: Metric) -> str:
         """A link to a key."""

@@ -76,6 +76,7 @@ def _value(metric: Metric) -> dict[str, Any]:
         "description": _description(metric),
         "type": "integer" if metric.whole else "number",
         **{word: limit for word, limit in limits.items() if limit is not None},
+        **({"deprecated": True} if metric.deprecated else {}),
     }
 
 

@@ -134,6 +134,14 @@ NAMES = (
         "the catalogue that the run used, given with --catalogue",
     ),
     Rule(
+        "CXM210",
+        "deprecated-key",
+        "warning",
+        "The key is deprecated: another one takes its place before a stated version.",
+        '"panels/found": 3, declared with deprecated(since="0.2", remove_in="1.0", ...)',
+        '"panels/found_total": 3',
+    ),
+    Rule(
         "CXM211",
         "carried-key",
         "note",

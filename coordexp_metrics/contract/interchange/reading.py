@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..deprecation import Deprecated, deprecated
+from ..errors import DeclarationError
 from ..kinds import Quantile, SharedQuantile
 from ..metric import Metric
 from ..removal import Page
@@ -37,6 +39,8 @@ def _metric(
     kind = KINDS[data["kind"]]
     given = {name: value for name, value in tuples(data).items() if name in _PLAIN}
     population, when = data.get("population"), data.get("when")
+    if "deprecated" in data:
+        given["deprecated"] = _deprecated(data["deprecated"], path)
     _check_ranges(data, path)
     if "level" in data:
         kind = SharedQuantile if "of" in data else Quantile
@@ -59,6 +63,13 @@ def _metric(
         )
     except TypeError as error:
         wrong(path, f"does not fit: {error}")
+
+
+def _deprecated(data: dict[str, Any], path: str) -> Deprecated:
+    try:
+        return deprecated(**data)
+    except DeclarationError as error:
+        wrong(f"{path}.deprecated", f"says that the key is {error}")
 
 
 def _check_ranges(data: dict[str, Any], path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..declare import BOUNDS_OF_UNIT
+from ..deprecation import VERSION_PATTERN
 from ..keys import KEY_PATTERN, MAX_KEY_LENGTH
 from ..kinds import (
     Agreed,
@@ -132,6 +133,9 @@ _FORMULA = {
     ],
 }
 
+_VERSION = {"type": "string", "pattern": VERSION_PATTERN, "$comment": "a version such as 0.4"}
+_END = {"since": _VERSION, "remove_in": _VERSION, "replacement": _KEY, "package": _NAME}
+
 _METRIC = _closed(
     {
         "key": _ref("key", "The train name."),
@@ -198,6 +202,7 @@ _METRIC = _closed(
         "logged_aliases": _list(_KEY, "Spellings that are logged beside the key."),
         "alias_switch": _text("The flag that says whether logged aliases are written."),
         "eval_twin": _ref("key", "What it becomes in evaluation, if not eval_ + key."),
+        "deprecated": _closed(_END, ["since", "remove_in"], description="When the key goes."),
         "unprefixed": _flag("Whether evaluation spells the key as training does."),
         "absent_at_zero": _flag("Of a total: whether a zero is not logged."),
         "everywhere": _flag("Of a flag: whether it must be on everywhere."),

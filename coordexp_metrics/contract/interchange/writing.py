@@ -67,6 +67,7 @@ def _metric_data(metric: Metric) -> dict[str, Any]:
                 "limits": getattr(metric, "limits", None),
                 "of": getattr(getattr(metric, "of", None), "key", None),
                 "eval_twin": metric.eval_twin and metric.eval_twin.key,
+                "deprecated": metric.deprecated and _stated(vars(metric.deprecated)),
                 **{name: getattr(metric, name, None) for name in OPTIONAL},
                 "internal": metric.internal,
             }
