@@ -16,14 +16,14 @@ COORD_IDS = range(TEXT, TEXT + BINS)
 LENGTH = 14
 
 
-def model(seed: int = 0) -> Qwen2ForCausalLM:
+def model(seed: int = 0, width: int = 32, depth: int = 2) -> Qwen2ForCausalLM:
     """Random weights, no dropout: the same numbers whatever the mode."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=TEXT + BINS,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
+        hidden_size=width,
+        intermediate_size=width + width // 2,
+        num_hidden_layers=depth,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=64,
