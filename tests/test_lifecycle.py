@@ -22,9 +22,9 @@ import torch
 from coordexp_metrics import CATALOGUE, MetricsRegistry, PayloadError, PipelineIdentity, engine
 from coordexp_metrics.catalogue import CATALOGUE as OURS
 from coordexp_metrics.contract.record import Record
-from coordexp_metrics.sinks import JsonlSink, MemorySink
+from coordexp_metrics.sinks import JsonlSink, MemorySink, spool
 from coordexp_metrics.sinks.base import Sink
-from coordexp_metrics.sinks.spool import read_spool, spool_directories
+from coordexp_metrics.sinks.spool import read_spool
 from coordexp_metrics.snapshot import InFlight, is_in_flight
 from tests.small import SMALL
 
@@ -283,14 +283,16 @@ def test_a_closed_registry_can_be_reopened_and_writes_new_files(tmp_path):
     assert steps == {"m.jsonl": [1], "m.1.jsonl": [2]}
 
 
-def test_L16_registries_that_come_and_go_leave_nothing(tmp_path):
+def test_L16_registries_that_come_and_go_leave_nothing(tmp_path, monkeypatch):
     """Closed or just dropped: no thread, no descriptor, no object, no spool."""
-    place = spool_directories()[0]
-    before = set(place.glob("*.spool"))
+    place = tmp_path / "spools"  # of its own: other tests have spools as well
+    place.mkdir()
+    monkeypatch.setattr(spool, "spool_directories", lambda: [place])
 
     def come_and_go(number):
         registry = MetricsRegistry([MemorySink(), JsonlSink(tmp_path / f"{number}.jsonl")])
         registry.emit(payload(1))
+        assert registry.report()["spool"].startswith(str(place))
         if number % 2:
             registry.close()
 
@@ -310,7 +312,7 @@ def test_L16_registries_that_come_and_go_leave_nothing(tmp_path):
     assert threads_now <= threads
     assert descriptors_now <= descriptors
     assert objects_now - objects < 4000
-    assert set(place.glob("*.spool")) <= before
+    assert list(place.iterdir()) == []
 
 
 GROWTH = """
