@@ -150,7 +150,10 @@ def _frames_of_ours(error):
     ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_L07_an_asynchronous_exception_costs_at_most_its_own_record():
+    """It may also land in a finaliser or collector callback of somebody else, who says so."""
+
     class StopError(Exception):
         pass
 
