@@ -2,53 +2,24 @@
 
 CRC32C over GF(2): the checksum of two texts laid over each other is their checksums laid over each
 other. So a long text is halved again and again, and a text of which only some bytes change from one
-record to the next costs those bytes. Where ``google_crc32c`` or ``crc32c`` is installed, their C
-code is used instead.
+record to the next costs those bytes. Where C code for it is installed, that is used instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Checksum", "Patch", "crc32c", "installed", "masked"]
+from ..contract.crc32c import ALL_ONES, REVERSED_POLYNOMIAL
 
-Checksum = Callable[[bytes], int]
+__all__ = ["Patch", "crc32c"]
+
 Words = NDArray[np.uint32]
 
-REVERSED_POLYNOMIAL = 0x82F63B78
-ALL_ONES = 0xFFFFFFFF
-MASK_DELTA = 0xA282EAD8
 SHORT = 64
-
-
-def masked(checksum: int) -> int:
-    """The form in which a TFRecord holds a checksum: rotated by 15 bits, plus a constant.
-
-    >>> hex(masked(crc32c(b"123456789")))
-    '0xc78ab0e5'
-    """
-    return ((checksum >> 15 | checksum << 17) + MASK_DELTA) & ALL_ONES
-
-
-def installed() -> Checksum | None:
-    """CRC32C in C, where one of the two packages that have it is installed."""
-    try:
-        import google_crc32c
-
-        if google_crc32c.implementation == "c":  # its Python is slower than ours
-            return cast(Checksum, google_crc32c.value)
-    except ImportError:
-        pass
-    try:
-        import crc32c as other
-    except ImportError:
-        return None
-    return cast(Checksum, other.crc32c)
 
 
 def crc32c(data: bytes) -> int:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.crc32c import installed
 from ..contract.header import Header
 from .charts import charts_of
-from .crc32c import crc32c, installed
+from .crc32c import crc32c
 from .describe import curve_page, header_page
 from .event_layout import EventLayout, framed, tag_bytes, varint
 from .event_messages import EventMessages

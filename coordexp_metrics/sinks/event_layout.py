@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.crc32c import Checksum, masked
 from ..contract.errors import safe_text
-from .crc32c import Checksum, Patch, crc32c, masked
+from .crc32c import Patch, crc32c
 
 __all__ = ["EventLayout", "framed", "tag_bytes", "varint"]
 

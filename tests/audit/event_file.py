@@ -2,14 +2,14 @@
 
 import struct
 
-from coordexp_metrics.audit.readers.crc32c import masked
+from coordexp_metrics.contract.crc32c import crc32c, masked
 
 
 def frame(body, *, length=None, length_crc=None, body_crc=None):
     """One record, with any part of its frame replaced."""
     head = struct.pack("<Q", len(body) if length is None else length)
-    head += struct.pack("<I", masked(head) if length_crc is None else length_crc)
-    return head + body + struct.pack("<I", masked(body) if body_crc is None else body_crc)
+    head += struct.pack("<I", masked(crc32c(head)) if length_crc is None else length_crc)
+    return head + body + struct.pack("<I", masked(crc32c(body)) if body_crc is None else body_crc)
 
 
 def varint(number):

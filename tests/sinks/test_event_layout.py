@@ -15,7 +15,8 @@ import numpy as np
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from coordexp_metrics.sinks.crc32c import crc32c, installed
+from coordexp_metrics.contract.crc32c import installed
+from coordexp_metrics.sinks.crc32c import crc32c
 from coordexp_metrics.sinks.event_layout import EventLayout, framed, tag_bytes, varint
 
 CHECKSUMS = [None, installed() or crc32c]

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .crc32c import masked
+from ...contract.crc32c import crc32c, masked
 from .limits import Limits
 from .problems import Say, SourceError
 from .window import Window
@@ -45,7 +45,7 @@ def starts_frame(data: bytes, at: int = 0) -> bool:
     if len(header) < HEADER.size:
         return False
     _, checksum = HEADER.unpack(header)
-    return bool(masked(header[:8]) == checksum)
+    return bool(masked(crc32c(header[:8])) == checksum)
 
 
 def finds_frame(data: bytes) -> bool:
@@ -106,7 +106,7 @@ class Frames:
         self._number += 1
         window.skip(whole)
         body = data[HEADER.size : -FOOTER]
-        if struct.pack("<I", masked(body)) != data[-FOOTER:]:
+        if struct.pack("<I", masked(crc32c(body))) != data[-FOOTER:]:
             self._damaged(start, start + whole, 1)
             return None
         self._bytes += whole
