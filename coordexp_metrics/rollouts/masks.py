@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TRUTH_TABLE", "LossMasks", "Span", "Supervision", "build_masks", "truth_table"]
 
-DESC, COORD, FORMAT = 1, 2, 3
-
 
 class Span(IntEnum):
     """Where a token comes from; the codes of the spans in an array."""
@@ -133,7 +131,9 @@ def build_masks(token_types: Any, spans: Any) -> LossMasks:
     """
     import numpy as np
 
-    types = _codes("token_types", token_types, (-1, DESC, COORD, FORMAT))
+    from ..token_types.codes import COORD, DESC, FORMAT, IGNORE
+
+    types = _codes("token_types", token_types, (IGNORE, DESC, COORD, FORMAT))
     where = _codes("spans", spans, tuple(Span))
     if types.shape != where.shape:
         raise ObservationError("build_masks", "spans", where.shape, f"must be {types.shape}")

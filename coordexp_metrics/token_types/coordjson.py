@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.errors import ObservationError
+from ..rollouts.objects import BINS
 from .codes import COORD, DESC, FORMAT
 
-__all__ = ["BINS", "FieldOrder", "TypedText", "read_coordjson", "write_coordjson"]
+__all__ = ["FieldOrder", "TypedText", "read_coordjson", "write_coordjson"]
 
-BINS = 1000
 GEOMETRY = ("bbox_2d", "poly")
 FieldOrder: TypeAlias = Literal["as_given", "desc_first", "geometry_first"]
 ORDERS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.errors import MissingExtraError
-from .coordjson import BINS
+from ..rollouts.objects import BINS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
