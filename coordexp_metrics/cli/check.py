@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .lint import BaselineOption, FormatOption, StrictOption, UpdateOption, WarnOption, report
+from .common import FormatOption
+from .lint import BaselineOption, StrictOption, UpdateOption, WarnOption, report
 
 __all__ = ["check"]
 

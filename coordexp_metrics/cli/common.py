@@ -1,4 +1,4 @@
-"""What several verbs share: the catalogue they speak of, and tables of plain text."""
+"""What several verbs share: options, the catalogue they speak of, and tables of plain text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ..contract.catalogue import Catalogue
 
 __all__ = [
+    "CarryOption",
     "CatalogueOption",
+    "FormatOption",
     "catalogue_with",
     "print_parts",
     "quiet_pipe",
@@ -24,6 +26,13 @@ __all__ = [
     "table",
 ]
 
+CarryOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Keys that need no declaration, such as 'my/*'."),
+]
+FormatOption = Annotated[
+    Literal["text", "json", "github"], typer.Option("--format", help="How to say it.")
+]
 CatalogueOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .common import CatalogueOption, catalogue_with, print_parts, replaced, same_file
+from .common import (
+    CarryOption,
+    CatalogueOption,
+    FormatOption,
+    catalogue_with,
+    print_parts,
+    replaced,
+    same_file,
+)
 from .validate import opened, progress
 
 if TYPE_CHECKING:
@@ -30,9 +38,7 @@ def doctor(
     ranks_rollout: Annotated[
         int | None, typer.Option(min=1, help="Ranks that generate rollouts.")
     ] = None,
-    form: Annotated[
-        Literal["text", "json", "github"], typer.Option("--format", help="How to say it.")
-    ] = "text",
+    form: FormatOption = "text",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also a page with the series plotted.")
     ] = None,
@@ -44,9 +50,7 @@ def doctor(
         Literal["error", "warning", "note", "never"] | None,
         typer.Option(help="The least severity that makes the exit code 1.  [default: error]"),
     ] = None,
-    carry: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Keys that need no declaration.")
-    ] = None,
+    carry: CarryOption = None,
     catalogue: CatalogueOption = None,
     config: Annotated[
         Path | None,

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import CatalogueOption, catalogue_with
+from .common import CarryOption, CatalogueOption, FormatOption, catalogue_with
 
 if TYPE_CHECKING:
     from ..audit.findings import Finding
 
 __all__ = [
     "BaselineOption",
-    "FormatOption",
     "StrictOption",
     "UpdateOption",
     "WarnOption",
@@ -24,9 +23,6 @@ __all__ = [
     "report",
 ]
 
-FormatOption = Annotated[
-    Literal["text", "json", "github"], typer.Option("--format", help="How to say it.")
-]
 BaselineOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Say only what is not in this file.")
 ]
@@ -41,10 +37,7 @@ def lint(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and directories.")],
     form: FormatOption = "text",
     catalogue: CatalogueOption = None,
-    carry: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Keys that need no declaration, such as 'my/*'."),
-    ] = None,
+    carry: CarryOption = None,
     strict: StrictOption = False,
     baseline: BaselineOption = None,
     update_baseline: UpdateOption = False,

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .common import CatalogueOption, catalogue_with
+from .common import CarryOption, CatalogueOption, FormatOption, catalogue_with
 from .validate import (
     CompressedOption,
     FollowOption,
-    FormatOption,
     OutputOption,
     SourcesArgument,
     deliver,
@@ -59,10 +58,7 @@ def live_check(
         bool, typer.Option("--update-baseline", help="Write what is found to the baseline.")
     ] = False,
     form: FormatOption = "text",
-    carry: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Keys that need no declaration, such as 'my/*'."),
-    ] = None,
+    carry: CarryOption = None,
     catalogue: CatalogueOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings gate too.")] = False,
     output: OutputOption = None,

@@ -7,11 +7,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import CatalogueOption, catalogue_with, print_parts, replaced, same_file
+from .common import (
+    CarryOption,
+    CatalogueOption,
+    FormatOption,
+    catalogue_with,
+    print_parts,
+    replaced,
+    same_file,
+)
 
 if TYPE_CHECKING:
     from ..audit.readers import Records
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CompressedOption",
     "FollowOption",
-    "FormatOption",
     "OutputOption",
     "SourcesArgument",
     "deliver",
@@ -36,9 +43,6 @@ LONG = 16 << 20
 SourcesArgument = Annotated[
     list[str], typer.Argument(metavar="SOURCE...", help="Logs, directories of logs, or -.")
 ]
-FormatOption = Annotated[
-    Literal["text", "json", "github"], typer.Option("--format", help="How to say it.")
-]
 OutputOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there, not to standard output.")
 ]
@@ -51,10 +55,7 @@ CompressedOption = Annotated[bool, typer.Option("--compressed", help="Read gzip 
 def validate(
     sources: SourcesArgument,
     form: FormatOption = "text",
-    carry: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Keys that need no declaration, such as 'my/*'."),
-    ] = None,
+    carry: CarryOption = None,
     catalogue: CatalogueOption = None,
     param: Annotated[
         list[str] | None,
