@@ -104,8 +104,12 @@ class TrainerMetrics:
 
     def observe(self, metric: Any, *statistics: Any) -> None:
         """Fold one observation of yours into the open window; a fault costs only itself."""
-        with self.guard.diagnostic(f"observing {getattr(metric, 'key', metric)}"):
-            self.window.observe(metric, *statistics)
+        with self.guard.diagnostic("observing", getattr(metric, "key", metric)):
+            self._windows[self.mode].observe(metric, *statistics)
+
+    def reads(self, extras: BatchExtras) -> bool:
+        """Whether ``observe_batch`` has anything to do for such a batch."""
+        return self.reducer is not None or bool(extras.dropped)
 
     def observe_batch(
         self,
@@ -124,8 +128,9 @@ class TrainerMetrics:
             samples: only the first so many rows count; the others pad the last batch of a set.
         """
         extras = extras or BatchExtras()
-        with self.guard.diagnostic("counting dropped token types"):
-            extras.observe(self.window)
+        if extras.dropped:
+            with self.guard.diagnostic("counting dropped token types"):
+                extras.observe(self.window)
         if self.reducer is None:
             return
         with self.guard.diagnostic("reading the logits"):
@@ -138,7 +143,7 @@ class TrainerMetrics:
 
     def observe_loss(self, loss: Tensor, weight: float) -> None:
         """One micro-batch's share of the step's loss, and of the step; NaN stays NaN."""
-        self.observe("loss", loss.detach().clone(), weight)
+        self.observe("loss", loss, weight)
 
     def end_step(self) -> None:
         """Reduce what was observed since the last optimizer step, where that was not logged."""

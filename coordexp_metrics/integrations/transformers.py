@@ -125,7 +125,7 @@ class MetricsMixin(Base):
     ) -> Any:
         unread, self._unread = self._unread, None  # a second call in a micro-step is not counted
         labels = inputs.get("labels")
-        if unread is None or labels is None:
+        if unread is None or labels is None or not self.contract_metrics.reads(unread):
             return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
         labels = labels.clone()  # before any loss masks them
         loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
@@ -251,7 +251,8 @@ class _Steps(TrainerCallback):
         metrics = self.trainer.contract_metrics
         metrics.end_step()
         metrics.mode = "train"
-        metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
+        if not metrics.in_step:  # of this window; it cannot change within one
+            metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
         parts = getattr(self.trainer, "current_gradient_accumulation_steps", None)
         if parts:
             metrics.observe("accum/current_grad_steps", parts)
