@@ -305,7 +305,7 @@ def test_a_window_on_a_device_takes_numbers_there():
 
 def test_a_tensor_counts_as_it_was_when_it_was_observed():
     """Trainers write into their losses."""
-    window, loss = Window(SMALL), torch.tensor(3.0)
+    window, loss = Window(SMALL), torch.tensor(3.0, dtype=torch.float64)
     window.observe(Objective.loss, loss, 1)
     loss.zero_()
     assert window.close(mode="train", global_step=1).metrics == {"loss": 3.0}
