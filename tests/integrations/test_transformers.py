@@ -250,10 +250,15 @@ def test_what_was_saved_without_metrics_resumes_and_says_so(tmp_path: Path) -> N
 
 
 def test_trainer_state_stays_bounded_and_readable(tmp_path: Path) -> None:
-    """All keys of the last hundred rows; of older ones what the trainer itself logs."""
-    run = Run(tmp_path, max_steps=110, save_strategy="steps", save_steps=110).train()
+    """All keys of the last hundred rows; of older ones what the trainer logs, and the best key."""
+    evaluation = {"eval_strategy": "steps", "eval_steps": 10, "metric_for_best_model": "token_acc"}
+    evaluation["eval_dataset"] = tiny.Samples(3, 5)
+    run = Run(tmp_path, max_steps=110, save_strategy="steps", save_steps=110, **evaluation).train()
     state = json.loads((tmp_path / "checkpoint-110" / "trainer_state.json").read_text())
-    old, new = state["log_history"][0], state["log_history"][-1]
+    evaluated = [row for row in state["log_history"] if "eval_loss" in row]
+    assert [len(row) > 40 for row in evaluated] == [False] + 10 * [True]
+    assert all("eval_token_acc" in row for row in evaluated)
+    old, new = state["log_history"][0], state["log_history"][-2]
     assert set(old) == {"loss", "grad_norm", "learning_rate", "epoch", "step"}
     assert len(new) > 40
     assert len(run.rows()) == 110
