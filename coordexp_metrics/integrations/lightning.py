@@ -11,7 +11,6 @@ says. The logger takes what your module logs itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -190,8 +189,7 @@ class MetricsCallback(Callback):
         if mode == "eval":
             values = to_trainer(values, "eval", self.metrics.registry.catalogue)
         with self.metrics.guard.diagnostic("handing values to Lightning"):
-            finite = {key: value for key, value in values.items() if math.isfinite(value)}
-            pl_module.log_dict(finite, logger=False, on_step=mode == "train", batch_size=1)
+            pl_module.log_dict(values, logger=False, on_step=mode == "train", batch_size=1)
 
 
 def _repeated(trainer: Trainer, batch_idx: int, dataloader_idx: int) -> int:

@@ -149,7 +149,6 @@ class TrainerMetrics:
         """Reduce what was observed since the last optimizer step, where that was not logged."""
         if self._reducible:
             self._reducible = False
-            self._count_faults()
             with self.guard.diagnostic("ending a step"):
                 self._windows["train"].step()
 

@@ -145,6 +145,7 @@ def test_evaluation_has_eval_names_in_every_place(tmp_path: Path) -> None:
     assert row["eval_runtime"] == found["eval_runtime"]
     assert run.trainer.state.log_history[-1]["eval_token_acc"] == found["eval_token_acc"]
     assert "eval_accum/grad_steps" in found
+    assert run.metrics.mode == "train"
 
 
 def test_an_evaluation_in_between_does_not_touch_an_open_step(tmp_path: Path) -> None:
@@ -263,6 +264,7 @@ def test_trainer_state_stays_bounded_and_readable(tmp_path: Path) -> None:
     assert len(new) > 40
     assert len(run.rows()) == 110
     assert all("token_acc" in row for row in run.rows())
+    assert [row["epoch"] for row in run.rows()[:4]] == [0.125, 0.25, 0.375, 0.5]
 
 
 def test_a_callback_sees_the_finished_values(tmp_path: Path) -> None:
@@ -332,6 +334,21 @@ def test_a_nan_loss_is_not_hidden_by_the_trainer(tmp_path: Path) -> None:
     assert [math.isnan(loss) for loss in logged] == [False, False, False, True]
     nonfinite = [dict(r.nonfinite) for r in run.sink.records if "loss" in r.values()]
     assert [row.get("loss") for row in nonfinite] == [None, None, None, "nan"]
+    assert run.registry.report()["violations"] == {}
+
+
+def test_a_tensor_that_somebody_logs_is_a_number_in_the_state(tmp_path: Path) -> None:
+    """One tensor in log_history would end the run at its next checkpoint."""
+    run = Run(tmp_path)
+    run.trainer.log({"learning_rate": torch.tensor(0.5), "my/words": "none"})
+    run.registry.close()
+    (row,) = run.trainer.state.log_history
+    assert (type(row["learning_rate"]), row["learning_rate"], row["my/words"]) == (
+        float,
+        0.5,
+        "none",
+    )
+    assert run.rows()[0]["learning_rate"] == 0.5
 
 
 def test_a_second_pass_in_a_micro_step_is_not_counted(tmp_path: Path) -> None:
