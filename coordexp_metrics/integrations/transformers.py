@@ -196,10 +196,10 @@ class MetricsMixin(Base):
             self._evaluated = self._evaluated._replace(reported=logs)
             self._emit_evaluation()
         elif closed is not None:
-            self._emit(closed, logs)
+            self.contract_metrics.emit(closed, logs)
         else:
             mode: Mode = "eval" if evaluated else "train"
-            self._emit(Payload(mode, self.state.global_step, {}), logs)
+            self.contract_metrics.emit(Payload(mode, self.state.global_step, {}), logs)
 
     def _inject(self, found: dict[str, float], reported: dict[str, Any]) -> None:
         """What the trainer says itself stands, but for a loss whose NaN it would hide."""
@@ -212,11 +212,7 @@ class MetricsMixin(Base):
         if self._evaluated is not None:
             payload, reported, prefix = self._evaluated
             self._evaluated = None
-            self._emit(payload, from_trainer(reported, prefix), dataset_of(prefix))
-
-    def _emit(self, payload: Payload, logs: dict[str, Any], dataset: str | None = None) -> None:
-        epoch = {} if self.state.epoch is None else {"epoch": self.state.epoch}
-        self.contract_metrics.emit(payload, {**logs, **epoch}, dataset)
+            self.contract_metrics.emit(payload, from_trainer(reported, prefix), dataset_of(prefix))
 
     def _bound_history(self) -> None:
         history = self.state.log_history
