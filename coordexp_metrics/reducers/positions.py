@@ -236,4 +236,4 @@ def _refuse_logits(logits: Any) -> None:
 def unusable(argument: str, value: object, why: str) -> ObservationError:
     """The error of an argument that cannot be read; a tuple is a shape, and is shown."""
     shown = str(value) if isinstance(value, tuple) else value
-    return ObservationError("LogitsReducer", argument, shown, why)
+    return ObservationError("the logits", argument, shown, why)
