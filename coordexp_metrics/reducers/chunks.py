@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from .positions import (
     Misfits,
@@ -152,22 +151,30 @@ def read_hidden(
     positions = positions.only(positions.is_coord if coord_only else positions.supervised)
     request = replace(request, entropy=request.entropy and positions.types is not None)
     flat = hidden.detach().reshape(-1, hidden.shape[2])
-    at_once = max(1, logits_bytes // (size * weight.element_size()))
+    at_once = max(1, min(logits_bytes // (size * weight.element_size()), len(positions.rows)))
+    logits = weight.new_empty(at_once, size)
     parts = [
-        _of_hidden(flat, head, positions[start : start + at_once], request)
+        _of_hidden(flat, head, positions[start : start + at_once], request, logits)
         for start in range(0, max(len(positions.rows), 1), at_once)
     ]
     return Read(positions, joined(parts), misfits)
 
 
 def _of_hidden(
-    flat: Tensor, head: tuple[Tensor, Tensor | None], positions: Positions, request: Request
+    flat: Tensor,
+    head: tuple[Tensor, Tensor | None],
+    positions: Positions,
+    request: Request,
+    scratch: Tensor,
 ) -> RowStatistics:
-    """The logits exist in here alone."""
+    """Some rows, whose logits exist in ``scratch [N, V]`` alone."""
     weight, bias = head
-    logits = linear(flat[positions.rows].to(weight.dtype), weight.detach(), bias)
-    place = torch.arange(len(logits), device=flat.device)
-    return row_statistics(logits.detach()[None], replace(positions, rows=place), request)
+    rows = flat[positions.rows].to(weight.dtype)
+    logits = torch.mm(rows, weight.detach().T, out=scratch[: len(rows)])
+    if bias is not None:
+        logits += bias.detach()
+    place = torch.arange(len(rows), device=flat.device)
+    return row_statistics(logits[None], replace(positions, rows=place), request)
 
 
 def _one_after_another(parts: list[Positions]) -> Positions:

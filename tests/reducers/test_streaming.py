@@ -406,6 +406,18 @@ def test_from_hidden_reads_in_the_precision_of_the_head():
     assert closed(one).metrics == pytest.approx(whole(case).metrics, rel=1e-5)
 
 
+def test_from_hidden_does_not_care_for_autocast():
+    case = make(2, 30, 500, 40)
+    hidden, head, shift = hidden_case(case, dtype=torch.float32, bias=True)
+    found = []
+    for enabled in (False, True):
+        one = window()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            LogitsReducer(case.ids).from_hidden(one, hidden, head, case.labels, bias=shift)
+        found.append(closed(one))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("rows", [1, 4, 64])
 def test_from_hidden_holds_so_many_bytes_of_logits_and_no_more(rows, one_thread):
     case = make(1, 400, 20_000, 100, supervised=0.5)
