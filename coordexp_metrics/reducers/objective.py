@@ -80,7 +80,8 @@ def coord_loss(
         logits: ``[B, S, V]``, unshifted, any floating-point type and strides; half precision is
             computed in float32.
         labels: integers ``[B, S]``, unshifted; ``labels[:, 1:] != -100`` are supervised.
-        coord_token_ids: the token id of each bin, in order, or a :class:`CoordVocabulary`.
+        coord_token_ids: the token id of each bin, in order, or a :class:`CoordVocabulary`. A tensor
+            of them on a device is copied to the host at each call.
         temperature, target_sigma, target_truncate: of the coordinate term, as for
             :class:`LogitsReducer`.
         soft_ce_weight, w1_weight, ce_weight, gate_weight: 0 or more.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 from ..catalogue.coord_diag import Forward
@@ -157,10 +156,9 @@ class Streaming(ABC):
         forward = None if provenance is None else Forward(provenance)
         request = self._request(forward, entropy=True)
         head, alone = (lm_head_weight, bias), forward is not None
-        with torch.no_grad():
-            read = read_hidden(
-                hidden, head, labels, token_types, request, logits_bytes, coord_only=alone
-            )
+        read = read_hidden(
+            hidden, head, labels, token_types, request, logits_bytes, coord_only=alone
+        )
         self._fold(window, read, len(labels) if num_samples is None else num_samples, forward)
 
     def from_log_sum_exp(

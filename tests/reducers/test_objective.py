@@ -420,6 +420,16 @@ def test_what_cannot_be_read_is_an_error_that_says_what(changes, argument):
     assert error.value.argument == argument
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_evaluation_has_the_same_loss(mode):
+    case = make(2, 12, 90, 20)
+    expected = coord_loss(case.logits.clone().requires_grad_(), case.labels, case.ids).loss
+    with mode():
+        found = coord_loss(case.logits.clone(), case.labels, case.ids).loss
+    assert not found.requires_grad
+    assert found.item() == expected.item()
+
+
 def test_a_vocabulary_may_be_shared():
     case = make(1, 9, 30, 4)
     vocabulary = CoordVocabulary(case.ids)

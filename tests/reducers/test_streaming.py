@@ -132,8 +132,9 @@ def test_types_of_some_chunks_alone_are_dropped_and_counted_once(missing, instea
 
 
 def test_types_that_come_with_the_flush_must_fit_the_rows_that_came(place):
-    """A loss that left rows out cannot have its types by their place."""
-    case = make(2, 20, 90, 20, supervised=1.0)
+    """A loss that left rows out cannot have its types by their place, also where no type tells."""
+    case = make(2, 20, 90, 20, supervised=1.0, coord=0.0)
+    case.types = torch.ones_like(case.types)
     logits, labels, _ = rows_of(case)
     reducer, one = LogitsReducer(case.ids), window()
     reducer.update(logits[3:], labels[3:])
@@ -431,14 +432,20 @@ def test_from_hidden_holds_so_many_bytes_of_logits_and_no_more(rows, one_thread)
     assert operations.greatest <= max(rows * 80_000, 6 << 20)
 
 
-def test_rows_that_are_not_supervised_are_not_multiplied_on_a_host(one_thread):
-    case = make(1, 400, 20_000, 100, supervised=0.02)
+@pytest.mark.parametrize("provenance", [None, "A1"])
+def test_rows_that_nobody_asks_for_are_not_multiplied_on_a_host(provenance, one_thread):
+    """Not supervised, or for a provenance no coordinates."""
+    supervised = 0.02 if provenance is None else 0.2
+    case = make(1, 400, 20_000, 100, supervised=supervised, coord=0.1)
     hidden, head = torch.randn(1, 400, 8), torch.randn(20_000, 8)
-    few = int((case.labels[:, 1:] >= 0).sum())
+    target = case.labels[:, 1:]
+    asked = target >= 0 if provenance is None else torch.isin(target, torch.tensor(case.ids))
     with Operations(hidden, head) as operations:
-        LogitsReducer(case.ids).from_hidden(window(), hidden, head, case.labels)
-    assert few < 20
-    assert operations.greatest <= (few + 1) * 80_000
+        LogitsReducer(case.ids).from_hidden(
+            window(), hidden, head, case.labels, provenance=provenance
+        )
+    assert 0 < int(asked.sum()) < 20
+    assert operations.greatest <= (int(asked.sum()) + 1) * 80_000
 
 
 def test_from_hidden_keeps_no_graph_and_changes_no_input(place):
@@ -621,6 +628,22 @@ def test_rows_that_are_not_finite_are_counted(wrong, value, place):
     assert payload.metrics["token_count"] == int((labels >= 0).sum()) - 1
     lost = "base_ce/loss" if wrong == "target" else "coord_diag/loss"
     assert payload.nonfinite[lost] == "nan"
+
+
+@pytest.mark.parametrize(("value", "lost"), [(math.nan, 1), (math.inf, 1), (-math.inf, 0)])
+def test_a_text_row_without_a_mass_is_counted_and_one_without_coordinates_has_mass_0(
+    value, lost, place
+):
+    one, coords = window(), torch.zeros(2, 2)
+    coords[0] = value
+    labels = torch.tensor([5, 6])
+    LogitsReducer([0, 1]).from_log_sum_exp(one, torch.ones(2) * 2, coords, labels)
+    found = closed(one)
+    assert found.metrics.get("contract/nonfinite_rows_total", 0) == lost
+    mass = 2 * math.exp(-2.0)
+    expected = mass if lost else mass / 2
+    key = "coord_monitor/coord_vocab_mass_at_gt_text"
+    assert found.metrics[key] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
