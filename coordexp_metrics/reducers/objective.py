@@ -211,7 +211,8 @@ def _of_rows(x: Tensor, rows: _Rows, request: Request, per_sum: Tensor) -> Tenso
     p = torch.softmax((coords - coords.amax(1, keepdim=True)) / t, 1)
     x -= x.amax(1, keepdim=True)
     if t != 1:
-        x /= torch.where(is_coord, t, 1.0).to(x.dtype)[:, None]
+        heat = torch.full((), t, dtype=x.dtype, device=x.device)
+        x /= torch.where(is_coord, heat, 1.0)[:, None]
     weight = torch.where(is_coord, gate / t, base_ce)
     weight = torch.where(rows.finite, weight, torch.nan)
     found = torch.softmax(x, 1).mul_(weight.to(x.dtype)[:, None])

@@ -82,14 +82,12 @@ def both(case, dtype=torch.float64, **options):
     sigma=st.sampled_from([0.7, 2.0]),
     truncate=st.sampled_from([None, 3]),
     weights=st.tuples(*[st.sampled_from([0.0, 0.5, 2.0])] * 4),
-    counts=st.sampled_from([{}, {"num_text_tokens": 7, "num_coord_tokens": 0.5}]),
+    counts=st.sampled_from([{}, {"num_text_tokens": 7, "num_coord_tokens": 3}]),
 )
 def test_the_gradient_is_that_of_the_plain_formula(
     case, temperature, sigma, truncate, weights, counts, place
 ):
     """Whatever the shapes, settings and strides, in float64."""
-    if counts:
-        counts = counts | {"num_coord_tokens": 3}
     options = dict(zip(WEIGHTS, weights, strict=True)) | counts
     loss, grad, expected, wanted = both(
         case,
@@ -100,6 +98,16 @@ def test_the_gradient_is_that_of_the_plain_formula(
     )
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(grad, wanted, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 3.0])
+def test_the_gate_alone_at_any_temperature(temperature, place):
+    """T has all its digits in float64."""
+    case = make(2, 12, 90, 20, supervised=1.0, coord=0.7, dtype=torch.float64)
+    options = {"soft_ce_weight": 0.0, "w1_weight": 0.0, "temperature": temperature}
+    loss, grad, expected, wanted = both(case, **options)
+    torch.testing.assert_close(loss, expected, rtol=1e-11, atol=0)
+    torch.testing.assert_close(grad, wanted, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "permuted", "scattered"])
