@@ -173,6 +173,7 @@ def test_a_tap_keeps_no_graph_and_leaves_no_hook() -> None:
     states = tap.take()
     assert not states.hidden.requires_grad
     assert states.weight is model.lm_head.weight
+    assert tap.take() is None
     model.model(torch.zeros(1, 3, dtype=torch.long))
     tap.remove()
     assert tap.take() is None
