@@ -133,7 +133,7 @@ def test_types_of_some_chunks_alone_are_dropped_and_counted_once(missing, instea
 
 def test_types_that_come_with_the_flush_must_fit_the_rows_that_came(place):
     """A loss that left rows out cannot have its types by their place, also where no type tells."""
-    case = make(2, 20, 90, 20, supervised=1.0, coord=0.0)
+    case = make(1, 20, 90, 20, supervised=1.0, coord=0.0)
     case.types = torch.ones_like(case.types)
     logits, labels, _ = rows_of(case)
     reducer, one = LogitsReducer(case.ids), window()
