@@ -226,6 +226,15 @@ def test_micro_batches_add_up_to_one_big_batch(ranks, place):
     assert value == pytest.approx(whole.loss.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.25, torch.tensor(0.25)])
+def test_a_rank_may_have_a_share_of_a_token(share):
+    """Few tokens over many ranks are below 1 each."""
+    case = make(1, 3, 30, 4, supervised=1.0, coord=0.0)
+    whole = coord_loss(case.logits, case.labels, case.ids, num_text_tokens=1)
+    part = coord_loss(case.logits, case.labels, case.ids, num_text_tokens=share)
+    assert part.loss.item() == pytest.approx(4 * whole.loss.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("coord", [0.0, 1.0])
 @pytest.mark.parametrize("zero", [None, 0, torch.tensor(0)])
 def test_a_population_without_tokens_is_0_and_has_no_gradient(coord, zero, place):
