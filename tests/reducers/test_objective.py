@@ -292,6 +292,21 @@ def test_an_id_without_probability_takes_no_part(place):
     assert not grad[..., unused].any()
 
 
+def test_a_term_of_weight_0_is_not_looked_at(place):
+    """Bins without probability make the soft cross-entropy infinite, and nothing else."""
+    case = make(1, 4, 30, 5, supervised=1.0, coord=1.0)
+    ids = torch.tensor(case.ids)
+    for s in range(3):
+        others = ids[ids != case.labels[0, s + 1]][1:]
+        case.logits[0, s, others] = -math.inf
+    logits = case.logits.requires_grad_()
+    assert coord_loss(logits, case.labels, case.ids).loss.item() == math.inf
+    parts = coord_loss(logits, case.labels, case.ids, soft_ce_weight=0.0)
+    parts.loss.backward()
+    assert parts.loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
 def test_a_label_out_of_range_is_an_error(place):
     """On a host at once; on a device, where to look is a sync, the loss is NaN."""
     case = make(2, 12, 60, 12, supervised=1.0)
