@@ -16,6 +16,7 @@ from coordexp_metrics import CATALOGUE, MetricsRegistry
 from coordexp_metrics.contract.errors import DeclarationError
 from coordexp_metrics.integrations import TrainerMetrics
 from coordexp_metrics.integrations.transformers import with_metrics
+from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.sinks import MemorySink
 
 from . import tiny
@@ -47,7 +48,10 @@ class Run:
         self.sink = MemorySink()
         self.registry = MetricsRegistry([self.sink], on_violation="count")
         self.metrics = TrainerMetrics(
-            self.registry, tiny.reducer(), strict=options.pop("strict", True)
+            self.registry,
+            tiny.reducer(),
+            hidden=options.pop("hidden", None),
+            strict=options.pop("strict", True),
         )
         given = {key: options.pop(key) for key in ("eval_dataset", "callbacks") if key in options}
         weights = options.pop("weights", None)
@@ -310,12 +314,12 @@ def test_without_logits_training_goes_on_and_the_fault_is_named(tmp_path: Path) 
 
 
 def test_an_error_in_a_reducer_costs_its_metrics_alone(tmp_path: Path) -> None:
-    class Breaks:
+    class Breaks(LogitsReducer):
         def observe(self, *_: Any) -> None:
             raise RuntimeError("CUDA out of memory")
 
     run = Run(tmp_path, strict=False)
-    run.metrics.reducer = Breaks()
+    run.metrics.reducer = Breaks(tiny.COORD_IDS)
     run.train()
     assert run.metrics.guard.faults["reading the logits"].count == 4
     assert [row["contract/diagnostics_failed_total"] for row in run.rows()] == [1] * 4
