@@ -19,7 +19,8 @@ from ..token_types.codes import COORD, DESC, FORMAT, IGNORE, UNSUPERVISED
 from . import hosts
 from .coord_vocabulary import CoordVocabulary
 
-__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of"]
+__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of",
+           "refuse_shapes", "types_fit"]
 
 SHIFTED_ABOVE = 0.1
 
@@ -105,7 +106,7 @@ def positions_of(
         ObservationError: logits or labels cannot be used at all.
         DeclarationError: the vocabulary does not hold all coordinate ids.
     """
-    _refuse_shapes(logits, labels)
+    refuse_shapes(logits, labels)
     vocabulary.refuse_beyond(logits.shape[-1])
     target = _shifted(labels.detach().to(logits.device, torch.int64, non_blocking=True))
     known = (target >= 0) & (target < logits.shape[-1])
@@ -133,7 +134,7 @@ def _types(
     dropped = torch.zeros((), dtype=torch.int64, device=bins.device)
     if token_types is None:
         return None, dropped
-    if not _are_integers(token_types) or token_types.shape != shape:
+    if not types_fit(token_types, shape):
         return None, dropped + 1
     types = _shifted(token_types.detach().to(bins.device, torch.int64, non_blocking=True))
     known = (types == IGNORE) | (types == DESC) | (types == COORD) | (types == FORMAT)
@@ -143,13 +144,19 @@ def _types(
     return torch.where(wrong, 0, types), dropped + wrong
 
 
+def types_fit(token_types: Any, shape: torch.Size) -> bool:
+    """Whether types have the shape and the kind of labels; what they hold is another question."""
+    return _are_integers(token_types) and bool(token_types.shape == shape)
+
+
 def _are_integers(values: Any) -> bool:
     if not isinstance(values, Tensor) or values.dtype is torch.bool:
         return False
     return not (values.dtype.is_floating_point or values.dtype.is_complex)
 
 
-def _refuse_shapes(logits: Any, labels: Any) -> None:
+def refuse_shapes(logits: Any, labels: Any) -> None:
+    """Raise an ObservationError where logits or labels cannot be used at all."""
     if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
         raise _unusable("logits", logits, "must be a floating-point tensor [B, S, V]")
     if logits.dim() != 3 or not logits.shape[-1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -12,22 +12,19 @@ from ..catalogue import CATALOGUE
 from ..catalogue.coord_diag import Forward
 from ..catalogue.health import Health
 from ..catalogue.progress import Packing
+from ..catalogue.stage1 import Stage1CoordDiag
 from ..contract.errors import DeclarationError
 from ..window import Window
+from .backends import Backend, Choice
+from .by_kernels import observe_by_kernels
 from .coord_distribution import SoftTarget
 from .coord_vocabulary import CoordVocabulary
+from .kernels.program import Settings
 from .keys import CoordWeights, Rows
-from .positions import positions_of
+from .positions import positions_of, refuse_shapes
 from .rowstats import Request, row_statistics
 
 __all__ = ["Backend", "LogitsReducer"]
-
-
-class Backend(NamedTuple):
-    """What computes the row statistics, and why it was chosen."""
-
-    name: str
-    why: str
 
 
 class LogitsReducer:
@@ -48,10 +45,13 @@ class LogitsReducer:
         coord_monitor_mass: whether to log ``coord_monitor/coord_vocab_mass_*``.
         coord_monitor_mass_max_tokens: at most so many supervised tokens of a micro-batch, equally
             far apart, are read for those masses; 0 reads all.
-        backend: ``"auto"`` or ``"torch"``; ``.backend`` says what was chosen and why.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``: kernels on a CUDA device. ``auto`` takes
+            them where triton is installed and plain torch anywhere else; ``.backend`` says which
+            read the last batch, or will read the first, and why.
 
     Raises:
         DeclarationError: an argument cannot be right; it says which and why.
+        MissingExtraError: ``backend="triton"``, which is not installed.
 
     >>> import torch
     >>> reducer = LogitsReducer(coord_token_ids=[2, 3, 4])
@@ -93,8 +93,22 @@ class LogitsReducer:
         self.log_top5 = log_top5
         self.coord_monitor_mass = coord_monitor_mass
         self.coord_monitor_mass_max_tokens = int(most)
-        self.backend = _backend(backend)
+        self._choice = Choice(backend)
         self._soft_target = SoftTarget(len(self.vocabulary), target_sigma, target_truncate)
+        self._settings = Settings(
+            self.vocabulary,
+            self._soft_target,
+            self.temperature,
+            self.weights,
+            log_top5,
+            coord_monitor_mass,
+            self.coord_monitor_mass_max_tokens,
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """What read the last batch, or will read the first, and why."""
+        return self._choice.backend
 
     def observe(
         self,
@@ -131,6 +145,21 @@ class LogitsReducer:
         0.3333333333333333
         """
         forward = None if provenance is None else Forward(provenance)
+        refuse_shapes(logits, labels)
+        self.vocabulary.refuse_beyond(logits.shape[-1])
+        batch = (logits, labels, token_types)
+        by_kernels = observe_by_kernels(self._choice, self._settings, window, batch, forward)
+        if not by_kernels:
+            self._observe_by_torch(window, batch, forward)
+        if forward is None:
+            window.observe(Stage1CoordDiag.enabled, float(self.weights.enabled))
+            window.observe(Packing.num_samples, len(labels) if num_samples is None else num_samples)
+
+    def _observe_by_torch(
+        self, window: Window, batch: tuple[Tensor, Tensor, Any], forward: Forward | None
+    ) -> None:
+        """The reference beside the kernels: plain torch, on any device."""
+        logits, labels, token_types = batch
         positions, misfits = positions_of(logits, labels, token_types, self.vocabulary)
         wanted = positions.supervised if forward is None else positions.is_coord
         positions = positions.only(wanted)
@@ -149,7 +178,6 @@ class LogitsReducer:
             rows.observe_forward(forward)
             return
         window.observe(Health.token_types_dropped_total, misfits.types)
-        window.observe(Packing.num_samples, len(labels) if num_samples is None else num_samples)
         self._observe(rows, typed=positions.types is not None)
 
     def _observe(self, rows: Rows, *, typed: bool) -> None:
@@ -189,10 +217,3 @@ def _refuse(name: str, value: float, holds: bool, must_be: str) -> None:
     if not (holds and math.isfinite(value)):
         raise DeclarationError(f"{name} must be {must_be} and finite; got {value!r}")
 
-
-def _backend(asked: str) -> Backend:
-    if asked == "auto":
-        return Backend("torch", "the only backend of this build: plain torch, on any device")
-    if asked == "torch":
-        return Backend("torch", "asked for")
-    raise DeclarationError(f"backend {asked!r} is unknown; there are 'auto' and 'torch'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..contract.errors import ObservationError
@@ -64,6 +65,7 @@ class Observations:
         self.host = Local()
         self.tensors: dict[str, Tensor] = {}
         self.withheld: dict[str, Tensor] = {}
+        self.sums: dict[tuple[tuple[Observed, ...], Any], Tensor] = {}
 
     def add(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
         """Fold one observation in.
@@ -115,11 +117,18 @@ class Observations:
             before = self.withheld.get(key)
             self.withheld[key] = withheld if before is None else before + withheld
 
+    def add_sums(self, metrics: tuple[Observed, ...], states: Tensor) -> None:
+        """Fold the states of many metrics in with one addition; see ``Window.observe_sums``."""
+        batch = (metrics, states.device)
+        known = self.sums.get(batch)
+        self.sums[batch] = states if known is None else known + states
+
     def take(self) -> Taken:
         """All of it, on its way to the host; nothing is left here."""
-        copy = tensors.Copy([*self.tensors.values(), *self.withheld.values()])
-        taken = Taken(self.host, list(self.tensors), list(self.withheld), copy)
-        self.host, self.tensors, self.withheld = Local(), {}, {}
+        copy = tensors.Copy([*self.tensors.values(), *self.withheld.values(), *self.sums.values()])
+        sums = [metrics for metrics, _ in self.sums]
+        taken = Taken(self.host, list(self.tensors), list(self.withheld), copy, sums)
+        self.host, self.tensors, self.withheld, self.sums = Local(), {}, {}, {}
         return taken
 
 
@@ -131,15 +140,27 @@ class Taken:
     keys: list[str]
     withheld: list[str]
     copy: tensors.Copy
+    sums: list[tuple[Observed, ...]]
 
     def arrived(self, metrics: Mapping[str, Observed]) -> Local:
         """The sums, once the copy is there; the only place that waits for a device."""
         rows = self.copy.rows()
         for key, row in zip(self.keys, rows, strict=False):
             self.host.fold(metrics[key], tuple(row))
-        for key, (count,) in zip(self.withheld, rows[len(self.keys) :], strict=True):
+        alone = len(self.keys) + len(self.withheld)
+        for key, (count,) in zip(self.withheld, rows[len(self.keys) : alone], strict=True):
             self.host.withhold(key, int(count))
+        for many, row in zip(self.sums, rows[alone:], strict=True):
+            self._unpack(many, row)
         return self.host
+
+    def _unpack(self, many: tuple[Observed, ...], row: list[float]) -> None:
+        """The states of many metrics in one row, then how often each was withheld."""
+        numbers = iter(row)
+        for metric in many:
+            self.host.fold(metric, tuple(islice(numbers, len(metric.reduction.slots))))
+        for metric, count in zip(many, numbers, strict=True):
+            self.host.withhold(metric.key, int(count))
 
 
 def _number(metric: Metric, statistic: object) -> float:

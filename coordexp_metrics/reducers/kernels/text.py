@@ -1,0 +1,251 @@
+"""One read of the ids that are no coordinates: every lane keeps sums under a maximum of its own.
+
+A tile is ``[UNROLL, LANES, WIDTH]`` ids in ascending order. ``WIDTH`` neighbours are one 128-bit
+load, and a lane is what one thread reads of all tiles. For its ids seen so far a lane holds
+
+    m      the greatest logit, and ``at``, the first tile that holds it
+    r      Σ exp(x_i − m)
+    r·     Σ exp(x_i − m) (x_i − m)
+    rT     Σ exp((x_i − m) / T)
+    ahead  #(x_i > x_y) + #(x_i = x_y, i < y)
+
+When m grows by d, sums under the old maximum become sums under the new one:
+
+    r ← r exp(−d)        r· ← (r· − r d) exp(−d)        rT ← rT exp(−d / T)
+
+No term is above 1 and none of r· is above 0, so nothing overflows and nothing cancels, whatever the
+logits; a reference that is not the maximum would need a second path for rows that exceed it. NaN and
++∞ make r NaN for good, which is how a row that is not finite is found.
+
+At the end the greatest of all, ``a``, is taken out: its term is exactly 1, and added in float32 it
+would bury a remainder of 1e-8, and with it the loss of a row that is nearly certain. Its lane, one of
+some hundred, is summed again without it.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+__all__ = ["read_text"]
+
+LOWEST = tl.constexpr(-3.4028234663852886e38)
+# exp(-200) is 0 in float32; a finite factor keeps 0 · (−∞) from being NaN.
+NO_POWER = tl.constexpr(-200.0)
+NOWHERE = tl.constexpr(2147483647)
+
+
+@triton.jit
+def logits_at(row, ids, STRIDE: tl.constexpr, V: tl.constexpr):
+    """Where the logits of some ids of a row stand; 64-bit only where 32 bits do not reach."""
+    if STRIDE * V < 2147483648:
+        return row + ids * STRIDE
+    return row + ids.to(tl.int64) * STRIDE
+
+
+@triton.jit
+def first_ids(tile, UNROLL: tl.constexpr, LANES: tl.constexpr, WIDTH: tl.constexpr):
+    """The first id of each load of a tile, int32 ``[UNROLL, LANES]``."""
+    part = tl.arange(0, UNROLL)[:, None] * (LANES * WIDTH)
+    return tile * (UNROLL * LANES * WIDTH) + part + tl.arange(0, LANES)[None, :] * WIDTH
+
+
+@triton.jit
+def text_of(
+    row,
+    ids,
+    first,
+    wanted,
+    bits,
+    STRIDE: tl.constexpr,
+    V: tl.constexpr,
+    START: tl.constexpr,
+    STOP: tl.constexpr,
+    SCATTERED: tl.constexpr,
+):
+    """Logits of ``ids`` as float32; −∞ where one is beyond V, a coordinate, or not wanted.
+
+    ``first`` are the ids without their last dimension, at its first place. Eight ids share a byte of
+    ``bits``, and a load is at most one byte of them.
+    """
+    real = wanted & (ids < V) & ((ids < START) | (ids >= STOP))
+    x = tl.load(logits_at(row, ids, STRIDE, V), mask=real, other=float("-inf")).to(tl.float32)
+    if SCATTERED:
+        x = without_coordinates(x, ids, first, bits, V)
+    return x
+
+
+@triton.jit
+def without_coordinates(x, ids, first, bits, V: tl.constexpr):
+    """−∞ where the bit of an id is set: a coordinate that no range tells."""
+    byte = tl.load(bits + first // 8, mask=first < V, other=0).to(tl.int32)
+    is_coord = (tl.expand_dims(byte, -1) >> (ids % 8)) & 1
+    return tl.where(is_coord != 0, float("-inf"), x)
+
+
+@triton.jit
+def below(g):
+    """The greatest float32 below g, so that ``x >= g`` is ``x > below(g)``."""
+    bits = g.to(tl.int32, bitcast=True)
+    stepped = tl.where(bits > 0, bits - 1, bits + 1)
+    # Below both zeros stands the first normal number: the hardware may compare subnormals as 0.
+    return tl.where(g == 0, -1.1754943508222875e-38, stepped.to(tl.float32, bitcast=True))
+
+
+@triton.jit
+def fold(
+    x,
+    tile,
+    first,
+    label,
+    target,
+    m,
+    at,
+    r,
+    dot,
+    heated,
+    ahead,
+    inverse,
+    HEATED: tl.constexpr,
+    ENTROPY: tl.constexpr,
+    RANK: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """The state of every lane after one more tile."""
+    best = tl.max(tl.max(x, 2), 0)
+    at = tl.where((best > m) | ((best == m) & (tile < at)), tile, at)
+    old = tl.maximum(m, LOWEST)
+    m = tl.maximum(m, best)
+    peak = tl.maximum(m, LOWEST)
+    grown = old - peak
+    lower = x - peak[None, :, None]
+    power = tl.exp(lower)
+    if ENTROPY:
+        terms = power * tl.maximum(lower, NO_POWER)
+        dot = (dot + r * tl.maximum(grown, NO_POWER)) * tl.exp(grown) + tl.sum(tl.sum(terms, 2), 0)
+    r = r * tl.exp(grown) + tl.sum(tl.sum(power, 2), 0)
+    if HEATED:
+        powers = tl.exp(lower * inverse)
+        heated = heated * tl.exp(grown * inverse) + tl.sum(tl.sum(powers, 2), 0)
+    if RANK:
+        limit = tl.where(first + WIDTH <= label, below(target), target)
+        ahead += tl.sum(tl.sum((x > limit[:, :, None]).to(tl.int32), 2), 0)
+    return m, at, r, dot, heated, ahead
+
+
+@triton.jit
+def read_text(
+    row,
+    bits,
+    label,
+    target,
+    inverse,
+    V: tl.constexpr,
+    STRIDE: tl.constexpr,
+    START: tl.constexpr,
+    STOP: tl.constexpr,
+    SCATTERED: tl.constexpr,
+    HEAD: tl.constexpr,
+    TAIL: tl.constexpr,
+    LOADS: tl.constexpr,
+    HEATED: tl.constexpr,
+    ENTROPY: tl.constexpr,
+    RANK: tl.constexpr,
+    UNROLL: tl.constexpr,
+    LANES: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """m, a, r, r·, rT and ahead of one row; r, r· and rT without a, float64 and relative to m.
+
+    Whole tiles before ``HEAD`` and from ``TAIL`` on hold no coordinate and are read without a mask;
+    the few that the coordinates or the end of the vocabulary cut come after them. ``LOADS`` is a
+    power of two that covers the loads of one lane.
+    """
+    WHOLE: tl.constexpr = V // (UNROLL * LANES * WIDTH)
+    TILES: tl.constexpr = (V + UNROLL * LANES * WIDTH - 1) // (UNROLL * LANES * WIDTH)
+    place = tl.arange(0, WIDTH)[None, None, :]
+    m = tl.full([LANES], float("-inf"), tl.float32)
+    at = tl.full([LANES], 0, tl.int32)
+    r = tl.zeros([LANES], tl.float32)
+    dot = tl.zeros([LANES], tl.float32)
+    heated = tl.zeros([LANES], tl.float32)
+    ahead = tl.zeros([LANES], tl.int32)
+    for step in range(HEAD + WHOLE - TAIL):
+        tile = tl.where(step < HEAD, step, step + (TAIL - HEAD))
+        first = first_ids(tile, UNROLL, LANES, WIDTH)
+        ids = first[:, :, None] + place
+        x = tl.load(logits_at(row, ids, STRIDE, V)).to(tl.float32)
+        if SCATTERED:
+            x = without_coordinates(x, ids, first, bits, V)
+        m, at, r, dot, heated, ahead = fold(
+            x, tile, first, label, target, m, at, r, dot, heated, ahead, inverse,
+            HEATED, ENTROPY, RANK, WIDTH,
+        )  # fmt: skip
+    for step in range(TAIL - HEAD + TILES - WHOLE):
+        tile = tl.where(step < TAIL - HEAD, HEAD + step, WHOLE)
+        first = first_ids(tile, UNROLL, LANES, WIDTH)
+        ids = first[:, :, None] + place
+        x = text_of(row, ids, first, ids >= 0, bits, STRIDE, V, START, STOP, SCATTERED)
+        m, at, r, dot, heated, ahead = fold(
+            x, tile, first, label, target, m, at, r, dot, heated, ahead, inverse,
+            HEATED, ENTROPY, RANK, WIDTH,
+        )  # fmt: skip
+
+    # The first id of the greatest logit: only the loads that can hold it are read again.
+    peak = tl.max(m, 0)
+    tile = tl.min(tl.where(m == peak, at, NOWHERE), 0)
+    first = first_ids(tile, UNROLL, LANES, WIDTH)
+    ids = first[:, :, None] + place
+    wanted = ((m == peak) & (at == tile))[None, :, None] & (ids >= 0)
+    x = text_of(row, ids, first, wanted, bits, STRIDE, V, START, STOP, SCATTERED)
+    winner = tl.min(tl.min(tl.min(tl.where(x == peak, ids, NOWHERE), 2), 1), 0)
+
+    # Its lane once more without it, beside the other lanes.
+    own = (winner // WIDTH) % LANES
+    first = tl.arange(0, LOADS) * (LANES * WIDTH) + own * WIDTH
+    ids = first[:, None] + tl.arange(0, WIDTH)[None, :]
+    wanted = (ids >= 0) & (ids != winner)
+    x = text_of(row, ids, first, wanted, bits, STRIDE, V, START, STOP, SCATTERED)
+    reference = tl.maximum(peak, LOWEST)
+    lower = x - reference
+    power = tl.exp(lower)
+    others = tl.arange(0, LANES) != own
+    grown = (tl.maximum(m, LOWEST) - reference).to(tl.float64)
+    scale = tl.where(others & (m > float("-inf")), tl.exp(grown), 0.0)
+    # A lane that met a NaN poisons the sum, even one whose scale is 0.
+    wide = tl.where(others, r.to(tl.float64), 0.0)
+    text_dot = tl.zeros([], tl.float64)
+    text_heated = tl.zeros([], tl.float64)
+    if ENTROPY:
+        terms = tl.where(others, dot.to(tl.float64), 0.0) + wide * tl.maximum(grown, -1e300)
+        text_dot = tl.sum(terms * scale, 0)
+        text_dot += tl.sum(tl.sum((power * tl.maximum(lower, NO_POWER)).to(tl.float64), 1), 0)
+    if HEATED:
+        scale_heated = tl.where(m > float("-inf"), tl.exp(grown * inverse), 0.0)
+        text_heated = tl.sum(tl.where(others, heated.to(tl.float64), 0.0) * scale_heated, 0)
+        text_heated += tl.sum(tl.sum(tl.exp(lower * inverse).to(tl.float64), 1), 0)
+    text = tl.sum(wide * scale, 0) + tl.sum(tl.sum(power.to(tl.float64), 1), 0)
+    rank = tl.sum(ahead, 0)
+    if RANK:
+        rank += tied_before(row, bits, label, target, V, STRIDE, START, STOP, SCATTERED, WIDTH)
+    return peak, winner, text, text_dot, text_heated, rank
+
+
+@triton.jit
+def tied_before(
+    row,
+    bits,
+    label,
+    target,
+    V: tl.constexpr,
+    STRIDE: tl.constexpr,
+    START: tl.constexpr,
+    STOP: tl.constexpr,
+    SCATTERED: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Ids with the label's logit before it in its own load, where ``fold`` counts none."""
+    first = label // WIDTH * WIDTH
+    ids = first + tl.arange(0, WIDTH)
+    x = text_of(row, ids, first, ids < label, bits, STRIDE, V, START, STOP, SCATTERED)
+    return tl.sum((x == target).to(tl.int32), 0)
