@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordexp_metrics.reducers import LogitsReducer
-from tests.reducers.cases import SCALES, cases, make
+from tests.reducers.cases import SCALES, cases, examples, make
 from tests.reducers.reference import reference, rows_of
 
 P90 = "coord_diag/expected_bin_abs_err_p90"
 EXACT = ("_count", "_tokens", "_frac", "_acc", "_top5", "_total", "_samples")
 MANY = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -78,7 +78,7 @@ def test_N07_any_temperature(case, temperature, place):
     check(case, temperature=temperature)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     case=cases(scales=("plain",)),
     sigma=st.sampled_from([1e-3, 0.5, 2.0, 500.0]),

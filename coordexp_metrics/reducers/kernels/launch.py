@@ -96,6 +96,7 @@ class Kernels:
                 *labels.stride(),
                 rows,
                 num_warps=WARPS,
+                enable_fp_fusion=True,
                 **program.arguments,
             )
         partials = torch.empty(PARTS, len(Column), POPULATIONS, dtype=torch.float64, device=device)
@@ -114,6 +115,7 @@ class Kernels:
             PARTS=PARTS,
             COLUMNS=len(Column),
             ROWS=ROWS,
+            enable_fp_fusion=True,
         )
         states = torch.empty(layout.size, dtype=torch.float64, device=device)
         table = self._rows_on(device, asked, layout)
@@ -132,6 +134,7 @@ class Kernels:
             COLUMNS=len(Column),
             ROWS=ROWS_COUNTED,
             BLOCK=BLOCK,
+            enable_fp_fusion=True,
         )
         return states
 

@@ -8,6 +8,7 @@ their length, so it comes as a multiple of a constant unit, and a new length is 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,7 @@ def program_of(logits: Tensor, settings: Settings, asked: Asked) -> Program:
         "HEATED": settings.temperature != 1,
         "ENTROPY": asked.typed and stage1,
         "RANK": asked.top5 and stage1,
+        "PTX": torch.version.hip is None and not triton_interprets(),
         "COORD_ONLY": not stage1,
         "EDGES": power_of_two(len(edges())),
         "UNROLL": unroll,
@@ -105,6 +107,11 @@ def program_of(logits: Tensor, settings: Settings, asked: Asked) -> Program:
         "WIDTH": width,
     }
     return Program(constants, math.gcd(logits.stride(0), 16))
+
+
+def triton_interprets() -> bool:
+    """Whether triton runs its kernels in numpy, on the host: for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def edges() -> tuple[float, ...]:

@@ -17,6 +17,8 @@ from .text import logits_at, read_text
 __all__ = ["read_rows"]
 
 UNSUPERVISED = tl.constexpr(-100)
+# Times log2(e), greater logits are infinite in float32.
+BEYOND = tl.constexpr(2.3e38)
 # Bits of a row's flags; ``layout`` says the same to the host.
 SUPERVISED = tl.constexpr(1)
 FINITE = tl.constexpr(2)
@@ -62,6 +64,7 @@ def read_rows(
     HEATED: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
+    PTX: tl.constexpr,
     COORD_ONLY: tl.constexpr,
     EDGES: tl.constexpr,
     UNROLL: tl.constexpr,
@@ -117,16 +120,16 @@ def read_rows(
 
     row = logits + batch.to(tl.int64) * batch_steps * UNIT + place.to(tl.int64) * STRIDE_S
     target = tl.load(logits_at(row, label, STRIDE_V, V)).to(tl.float32)
-    coords = tl.load(logits_at(row, ids, STRIDE_V, V), mask=real, other=float("-inf"))
-    coords = coords.to(tl.float32)
     temperature = tl.load(settings)
     inverse = tl.load(settings + 1)
     m, winner, rest, rest_dot, rest_heated, rank = read_text(
         row, bits, label, target, inverse.to(tl.float32), V, STRIDE_V, START, STOP, SCATTERED,
-        HEAD, TAIL, LOADS, HEATED, ENTROPY, RANK, UNROLL, LANES, WIDTH,
+        HEAD, TAIL, LOADS, HEATED, ENTROPY, RANK, PTX, UNROLL, LANES, WIDTH,
     )  # fmt: skip
 
     # The coordinates, under the greatest of them.
+    coords = tl.load(logits_at(row, ids, STRIDE_V, V), mask=real, other=float("-inf"))
+    coords = coords.to(tl.float32)
     greatest = tl.max(coords, 0)
     says_coord = greatest > m
     first_coord = tl.min(tl.where(real & (coords == greatest), ids, V), 0)
@@ -166,7 +169,7 @@ def read_rows(
     mass = 1.0 / (1.0 + tl.exp(odds))
     gate = tl.maximum(odds, 0.0) + log1p(tl.exp(-tl.abs(odds)))
 
-    finite = (tl.abs(peak) < float("inf")) & (tl.abs(target) < float("inf"))
+    finite = (tl.abs(peak) < BEYOND) & (tl.abs(target) < float("inf"))
     finite = finite & (rest == rest) & (inside == inside)
     found = SUPERVISED + tl.where(finite, FINITE, 0) + tl.where(is_coord, IS_COORD, 0)
     found += tl.where(winner == label, TOP1, 0) + tl.where(says_coord, SAYS_COORD, 0)

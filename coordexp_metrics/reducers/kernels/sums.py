@@ -32,17 +32,11 @@ SHIFTED_ABOVE = tl.constexpr(0.1)
 
 
 @triton.jit
-def has(flags, bit):
-    """Whether a bit of the flags is set."""
-    return (flags & bit) != 0
-
-
-@triton.jit
 def populations_of(found, types):
     """Bit p is set where the row belongs to population p of ``layout.Population``."""
-    supervised = has(found, SUPERVISED)
-    coord = has(found, IS_COORD)
-    read = supervised & has(found, FINITE)
+    supervised = (found & SUPERVISED) != 0
+    coord = (found & IS_COORD) != 0
+    read = supervised & ((found & FINITE) != 0)
     seen = read & (types != IGNORE)
     known = (types == IGNORE) | (types == DESC) | (types == COORD) | (types == FORMAT)
     word = read.to(tl.int32)
@@ -56,7 +50,7 @@ def populations_of(found, types):
     word |= (supervised & ~coord).to(tl.int32) << 8
     word |= (supervised & coord).to(tl.int32) << 9
     word |= (supervised & ~read).to(tl.int32) << 10
-    word |= has(found, MISFIT).to(tl.int32) << 11
+    word |= ((found & MISFIT) != 0).to(tl.int32) << 11
     word |= (supervised & (types == COORD)).to(tl.int32) << 12
     word |= (supervised & (types == COORD) & ~coord).to(tl.int32) << 13
     word |= (supervised & ~known).to(tl.int32) << 14
@@ -70,7 +64,7 @@ def count_supervised(flags, start, stop, ROWS: tl.constexpr):
     for begin in range(start, stop, ROWS):
         index = begin + tl.arange(0, ROWS)
         found = tl.load(flags + index, mask=index < stop, other=0)
-        count += has(found, SUPERVISED).to(tl.int32)
+        count += ((found & SUPERVISED) != 0).to(tl.int32)
     return tl.sum(count, 0)
 
 
@@ -124,7 +118,7 @@ def sum_columns(
             typed = tl.load(types + step, mask=wanted, other=IGNORE).to(tl.int64)
         value = value_of(found, columns, column, index, rows, ROWS)
         if SAMPLES:
-            supervised_here = has(found, SUPERVISED).to(tl.int32)
+            supervised_here = ((found & SUPERVISED) != 0).to(tl.int32)
             order = before + tl.cumsum(supervised_here, 0) - 1
             before += tl.sum(supervised_here, 0)
             value = tl.where((column < SAMPLED) | (order % apart == 0), value, 0.0)
@@ -147,7 +141,7 @@ def value_of(found, columns, column, index, rows, ROWS: tl.constexpr):
         bit = tl.where(column == ONE + 1, TOP1, TOP5_BINS)
         bit = tl.where(column == ONE + 2, TOP5, bit)
         bit = tl.where((column == ONE + 3) | (column == SAYS_TEXT), SAYS_COORD, bit)
-        value = (has(found, bit) != (column == SAYS_TEXT)).to(tl.float64)
+        value = (((found & bit) != 0) != (column == SAYS_TEXT)).to(tl.float64)
     return value
 
 

@@ -4,18 +4,19 @@ A tile is ``[UNROLL, LANES, WIDTH]`` ids in ascending order. ``WIDTH`` neighbour
 load, and a lane is what one thread reads of all tiles. For its ids seen so far a lane holds
 
     m      the greatest logit, and ``at``, the first tile that holds it
-    r      Σ exp(x_i − m)
-    r·     Σ exp(x_i − m) (x_i − m)
-    rT     Σ exp((x_i − m) / T)
+    l      m log2(e), rounded: the level that its powers are relative to
+    r      Σ 2^z_i,  z_i = x_i log2(e) − l
+    r·     Σ 2^z_i z_i
+    rT     Σ 2^(z_i / T)
     ahead  #(x_i > x_y) + #(x_i = x_y, i < y)
 
-When m grows by d, sums under the old maximum become sums under the new one:
+When the level rises by d, sums under the old one become sums under the new one:
 
-    r ← r exp(−d)        r· ← (r· − r d) exp(−d)        rT ← rT exp(−d / T)
+    r ← r 2^−d        r· ← (r· − r d) 2^−d        rT ← rT 2^(−d / T)
 
-No term is above 1 and none of r· is above 0, so nothing overflows and nothing cancels, whatever the
-logits; a reference that is not the maximum would need a second path for rows that exceed it. NaN and
-+∞ make r NaN for good, which is how a row that is not finite is found.
+No power is above 1 and no term of r· above 0, but for the rounding of l, so nothing overflows and
+nothing cancels, whatever the logits: a fixed reference would need a second path for rows that exceed
+it. NaN and +∞ make r NaN for good, which is how a row that is not finite is found.
 
 At the end the greatest of all, ``a``, is taken out: its term is exactly 1, and added in float32 it
 would bury a remainder of 1e-8, and with it the loss of a row that is nearly certain. Its lane, one of
@@ -30,9 +31,11 @@ import triton.language as tl
 __all__ = ["read_text"]
 
 LOWEST = tl.constexpr(-3.4028234663852886e38)
-# exp(-200) is 0 in float32; a finite factor keeps 0 · (−∞) from being NaN.
+# 2^-200 is 0 in float32; a finite factor keeps 0 · (−∞) from being NaN.
 NO_POWER = tl.constexpr(-200.0)
 NOWHERE = tl.constexpr(2147483647)
+# As float32, so that it is the same number in both precisions.
+LOG2_E = tl.constexpr(1.44269502162933349609375)
 
 
 @triton.jit
@@ -84,6 +87,40 @@ def without_coordinates(x, ids, first, bits, V: tl.constexpr):
 
 
 @triton.jit
+def exp2(x, PTX: tl.constexpr):
+    """``2 ** x`` of float32, 0 below 2^-126: to keep subnormals costs three more instructions."""
+    if PTX:
+        return tl.inline_asm_elementwise(
+            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
+        )
+    return tl.exp2(x)
+
+
+@triton.jit
+def above(x, level, PTX: tl.constexpr):
+    """``x log2(e) − level`` of float32, rounded once: at 1e4 a second rounding would be seen."""
+    if PTX:
+        x, level = tl.broadcast(x, level)
+        return tl.fma(x, tl.full(x.shape, LOG2_E, tl.float32), -level)
+    return (x.to(tl.float64) * LOG2_E - level).to(tl.float32)
+
+
+@triton.jit
+def widened(x, PTX: tl.constexpr):
+    """Logits as float32; two of bfloat16 in two instructions, where a conversion takes three."""
+    if PTX and x.dtype == tl.bfloat16:
+        return tl.inline_asm_elementwise(
+            "{ shl.b32 $0, $2, 16; and.b32 $1, $2, 0xffff0000; }",
+            "=r,=r,r",
+            [x],
+            dtype=tl.float32,
+            is_pure=True,
+            pack=2,
+        )
+    return x.to(tl.float32)
+
+
+@triton.jit
 def below(g):
     """The greatest float32 below g, so that ``x >= g`` is ``x > below(g)``."""
     bits = g.to(tl.int32, bitcast=True)
@@ -101,6 +138,7 @@ def fold(
     target,
     m,
     at,
+    level,
     r,
     dot,
     heated,
@@ -109,28 +147,31 @@ def fold(
     HEATED: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
+    PTX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
     """The state of every lane after one more tile."""
     best = tl.max(tl.max(x, 2), 0)
     at = tl.where((best > m) | ((best == m) & (tile < at)), tile, at)
-    old = tl.maximum(m, LOWEST)
     m = tl.maximum(m, best)
-    peak = tl.maximum(m, LOWEST)
-    grown = old - peak
-    lower = x - peak[None, :, None]
-    power = tl.exp(lower)
+    risen = tl.maximum(level, best * LOG2_E)
+    fall = level - risen
+    level = risen
+    lower = above(x, level[None, :, None], PTX)
+    power = exp2(lower, PTX)
+    scale = exp2(fall, PTX)
     if ENTROPY:
         terms = power * tl.maximum(lower, NO_POWER)
-        dot = (dot + r * tl.maximum(grown, NO_POWER)) * tl.exp(grown) + tl.sum(tl.sum(terms, 2), 0)
-    r = r * tl.exp(grown) + tl.sum(tl.sum(power, 2), 0)
+        dot = (dot + r * tl.maximum(fall, NO_POWER)) * scale + tl.sum(tl.sum(terms, 2), 0)
+    r = r * scale + tl.sum(tl.sum(power, 2), 0)
     if HEATED:
-        powers = tl.exp(lower * inverse)
-        heated = heated * tl.exp(grown * inverse) + tl.sum(tl.sum(powers, 2), 0)
+        powers = exp2(lower * inverse, PTX)
+        heated = heated * exp2(fall * inverse, PTX) + tl.sum(tl.sum(powers, 2), 0)
     if RANK:
         limit = tl.where(first + WIDTH <= label, below(target), target)
-        ahead += tl.sum(tl.sum((x > limit[:, :, None]).to(tl.int32), 2), 0)
-    return m, at, r, dot, heated, ahead
+        # Counted in float32: exact far beyond a lane, and one instruction less than in int32.
+        ahead += tl.sum(tl.sum(tl.where(x > limit[:, :, None], 1.0, 0.0), 2), 0)
+    return m, at, level, r, dot, heated, ahead
 
 
 @triton.jit
@@ -151,6 +192,7 @@ def read_text(
     HEATED: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
+    PTX: tl.constexpr,
     UNROLL: tl.constexpr,
     LANES: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -166,29 +208,37 @@ def read_text(
     place = tl.arange(0, WIDTH)[None, None, :]
     m = tl.full([LANES], float("-inf"), tl.float32)
     at = tl.full([LANES], 0, tl.int32)
+    level = tl.full([LANES], LOWEST, tl.float32)
     r = tl.zeros([LANES], tl.float32)
     dot = tl.zeros([LANES], tl.float32)
     heated = tl.zeros([LANES], tl.float32)
-    ahead = tl.zeros([LANES], tl.int32)
-    for step in range(HEAD + WHOLE - TAIL):
-        tile = tl.where(step < HEAD, step, step + (TAIL - HEAD))
-        first = first_ids(tile, UNROLL, LANES, WIDTH)
-        ids = first[:, :, None] + place
-        x = tl.load(logits_at(row, ids, STRIDE, V)).to(tl.float32)
-        if SCATTERED:
-            x = without_coordinates(x, ids, first, bits, V)
-        m, at, r, dot, heated, ahead = fold(
-            x, tile, first, label, target, m, at, r, dot, heated, ahead, inverse,
-            HEATED, ENTROPY, RANK, WIDTH,
-        )  # fmt: skip
+    ahead = tl.zeros([LANES], tl.float32)
+    if HEAD + WHOLE - TAIL > 0:
+        ahead_ids = first_ids(TAIL if HEAD == 0 else 0, UNROLL, LANES, WIDTH)[:, :, None] + place
+        raw = tl.load(logits_at(row, ahead_ids, STRIDE, V))
+        for step in range(HEAD + WHOLE - TAIL):
+            x = widened(raw, PTX)
+            # The next tile travels while this one is folded; the last one is asked for twice.
+            after = tl.minimum(step + 1, HEAD + WHOLE - TAIL - 1)
+            after = tl.where(after < HEAD, after, after + (TAIL - HEAD))
+            ahead_ids = first_ids(after, UNROLL, LANES, WIDTH)[:, :, None] + place
+            raw = tl.load(logits_at(row, ahead_ids, STRIDE, V))
+            tile = tl.where(step < HEAD, step, step + (TAIL - HEAD))
+            first = first_ids(tile, UNROLL, LANES, WIDTH)
+            if SCATTERED:
+                x = without_coordinates(x, first[:, :, None] + place, first, bits, V)
+            m, at, level, r, dot, heated, ahead = fold(
+                x, tile, first, label, target, m, at, level, r, dot, heated, ahead, inverse,
+                HEATED, ENTROPY, RANK, PTX, WIDTH,
+            )  # fmt: skip
     for step in range(TAIL - HEAD + TILES - WHOLE):
         tile = tl.where(step < TAIL - HEAD, HEAD + step, WHOLE)
         first = first_ids(tile, UNROLL, LANES, WIDTH)
         ids = first[:, :, None] + place
         x = text_of(row, ids, first, ids >= 0, bits, STRIDE, V, START, STOP, SCATTERED)
-        m, at, r, dot, heated, ahead = fold(
-            x, tile, first, label, target, m, at, r, dot, heated, ahead, inverse,
-            HEATED, ENTROPY, RANK, WIDTH,
+        m, at, level, r, dot, heated, ahead = fold(
+            x, tile, first, label, target, m, at, level, r, dot, heated, ahead, inverse,
+            HEATED, ENTROPY, RANK, PTX, WIDTH,
         )  # fmt: skip
 
     # The first id of the greatest logit: only the loads that can hold it are read again.
@@ -200,32 +250,33 @@ def read_text(
     x = text_of(row, ids, first, wanted, bits, STRIDE, V, START, STOP, SCATTERED)
     winner = tl.min(tl.min(tl.min(tl.where(x == peak, ids, NOWHERE), 2), 1), 0)
 
-    # Its lane once more without it, beside the other lanes.
+    # Its lane once more without it, beside the other lanes: all relative to m.
     own = (winner // WIDTH) % LANES
     first = tl.arange(0, LOADS) * (LANES * WIDTH) + own * WIDTH
     ids = first[:, None] + tl.arange(0, WIDTH)[None, :]
     wanted = (ids >= 0) & (ids != winner)
     x = text_of(row, ids, first, wanted, bits, STRIDE, V, START, STOP, SCATTERED)
-    reference = tl.maximum(peak, LOWEST)
-    lower = x - reference
-    power = tl.exp(lower)
+    lower = (x - tl.maximum(peak, LOWEST)) * LOG2_E
+    power = exp2(lower, PTX)
     others = tl.arange(0, LANES) != own
-    grown = (tl.maximum(m, LOWEST) - reference).to(tl.float64)
-    scale = tl.where(others & (m > float("-inf")), tl.exp(grown), 0.0)
-    # A lane that met a NaN poisons the sum, even one whose scale is 0.
-    wide = tl.where(others, r.to(tl.float64), 0.0)
+    seen = m > float("-inf")
+    fall = level.to(tl.float64) - tl.maximum(peak, LOWEST).to(tl.float64) * LOG2_E
+    fall = tl.where(seen, fall, 0.0)
+    scale = tl.where(seen, tl.exp2(fall), 0.0)
+    # A lane that met a NaN makes the sum NaN, even where its scale is 0.
+    r_others = tl.where(others, r.to(tl.float64), 0.0)
+    text = tl.sum(r_others * scale, 0) + tl.sum(tl.sum(power.to(tl.float64), 1), 0)
     text_dot = tl.zeros([], tl.float64)
     text_heated = tl.zeros([], tl.float64)
     if ENTROPY:
-        terms = tl.where(others, dot.to(tl.float64), 0.0) + wide * tl.maximum(grown, -1e300)
-        text_dot = tl.sum(terms * scale, 0)
-        text_dot += tl.sum(tl.sum((power * tl.maximum(lower, NO_POWER)).to(tl.float64), 1), 0)
+        terms = tl.where(others, dot.to(tl.float64), 0.0) + r_others * fall
+        own_terms = (power * tl.maximum(lower, NO_POWER)).to(tl.float64)
+        text_dot = (tl.sum(terms * scale, 0) + tl.sum(tl.sum(own_terms, 1), 0)) / LOG2_E
     if HEATED:
-        scale_heated = tl.where(m > float("-inf"), tl.exp(grown * inverse), 0.0)
-        text_heated = tl.sum(tl.where(others, heated.to(tl.float64), 0.0) * scale_heated, 0)
-        text_heated += tl.sum(tl.sum(tl.exp(lower * inverse).to(tl.float64), 1), 0)
-    text = tl.sum(wide * scale, 0) + tl.sum(tl.sum(power.to(tl.float64), 1), 0)
-    rank = tl.sum(ahead, 0)
+        scale = tl.where(others & seen, tl.exp2(fall * inverse), 0.0)
+        text_heated = tl.sum(heated.to(tl.float64) * scale, 0)
+        text_heated += tl.sum(tl.sum(exp2(lower * inverse, PTX).to(tl.float64), 1), 0)
+    rank = tl.sum(ahead.to(tl.int32), 0)
     if RANK:
         rank += tied_before(row, bits, label, target, V, STRIDE, START, STOP, SCATTERED, WIDTH)
     return peak, winner, text, text_dot, text_heated, rank
