@@ -151,16 +151,10 @@ class Taken:
         for key, (count,) in zip(self.withheld, rows[len(self.keys) : alone], strict=True):
             self.host.withhold(key, int(count))
         for many, row in zip(self.sums, rows[alone:], strict=True):
-            self._unpack(many, row)
+            numbers = iter(row)
+            for metric in many:
+                self.host.fold(metric, tuple(islice(numbers, len(metric.reduction.slots))))
         return self.host
-
-    def _unpack(self, many: tuple[Observed, ...], row: list[float]) -> None:
-        """The states of many metrics in one row, then how often each was withheld."""
-        numbers = iter(row)
-        for metric in many:
-            self.host.fold(metric, tuple(islice(numbers, len(metric.reduction.slots))))
-        for metric, count in zip(many, numbers, strict=True):
-            self.host.withhold(metric.key, int(count))
 
 
 def _number(metric: Metric, statistic: object) -> float:

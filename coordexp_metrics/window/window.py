@@ -151,9 +151,8 @@ class Window:
         Args:
             metrics: totals, means and quantiles, each once; the same tuple for the same states.
             states: float64 ``[n]`` on any device: for each metric its slots, a total's sum and 1, a
-                mean's weighted sum and weight, a quantile's counts by bin; then, for each metric,
-                how many observations are withheld. What is not finite stays, so whoever makes the
-                states withholds what is not finite of a monitor: zeros for its slots, and a 1.
+                mean's weighted sum and weight, a quantile's counts by bin. What is not finite
+                stays, so the sums of monitors must be finite: nothing is withheld here.
 
         Raises:
             UnknownKeyError: the catalogue has no such key.
@@ -163,7 +162,7 @@ class Window:
         >>> from coordexp_metrics import CATALOGUE
         >>> window = Window(CATALOGUE)
         >>> metrics = (CATALOGUE["token_acc"], CATALOGUE["token_count"])
-        >>> window.observe_sums(metrics, torch.tensor([4.0, 5.0, 5.0, 1.0, 0.0, 0.0]))
+        >>> window.observe_sums(metrics, torch.tensor([4.0, 5.0, 5.0, 1.0], dtype=torch.float64))
         >>> window.close(mode="train", global_step=7).metrics
         {'token_acc': 0.8, 'token_count': 5.0}
         """
@@ -172,7 +171,7 @@ class Window:
                 found = self.layout.metrics.get(metric.key) or self._found(metric.key)
                 if not found.reduction.adds:
                     raise ObservationError(metric.key, "metric", metric.kind, "is no sum")
-            self._summed[metrics] = sum(len(metric.reduction.slots) + 1 for metric in metrics)
+            self._summed[metrics] = sum(len(metric.reduction.slots) for metric in metrics)
         if states.shape != (needed := (self._summed[metrics],)):
             why = f"must have the shape {needed}"
             raise ObservationError(metrics[0].key, "states", str(tuple(states.shape)), why)

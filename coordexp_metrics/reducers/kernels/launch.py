@@ -48,7 +48,7 @@ class Kernels:
         self._tables: dict[torch.device, Tables] = {}
         self._bits: dict[tuple[torch.device, int], Tensor] = {}
         self._layouts: dict[Asked, Layout] = {}
-        self._rows: dict[tuple[torch.device, Asked], Tensor] = {}
+        self._sources: dict[tuple[torch.device, Asked], Tensor] = {}
         self._programs: dict[tuple[object, ...], Program] = {}
 
     def states(
@@ -118,16 +118,15 @@ class Kernels:
             enable_fp_fusion=True,
         )
         states = torch.empty(layout.size, dtype=torch.float64, device=device)
-        table = self._rows_on(device, asked, layout)
-        begin, counts = layout.histogram
-        fill_states[(-(-len(layout.rows) // BLOCK) - (-counts // BLOCK),)](
+        table = self._table_on(device, asked, layout)
+        sums, counts = len(layout.typed), layout.counts
+        fill_states[(-(-sums // BLOCK) - (-counts // BLOCK),)](
             partials,
             slots,
             table,
             states,
             rows,
-            len(layout.rows),
-            begin,
+            sums,
             counts,
             TYPED=asked.typed,
             PARTS=PARTS,
@@ -177,13 +176,12 @@ class Kernels:
             bits = self._bits[key] = torch.tensor(list(packed), dtype=torch.uint8, device=device)
         return bits
 
-    def _rows_on(self, device: torch.device, asked: Asked, layout: Layout) -> Tensor:
-        rows = self._rows.get((device, asked))
-        if rows is None:
-            columns = list(zip(*layout.rows, strict=True))
-            rows = torch.tensor(columns, dtype=torch.int32, device=device)
-            self._rows[device, asked] = rows
-        return rows
+    def _table_on(self, device: torch.device, asked: Asked, layout: Layout) -> Tensor:
+        table = self._sources.get((device, asked))
+        if table is None:
+            table = torch.tensor([layout.typed, layout.untyped], dtype=torch.int32, device=device)
+            self._sources[device, asked] = table
+        return table
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

@@ -18,7 +18,7 @@ from ...catalogue.stage1 import BaseCE, Stage1CoordDiag
 from ...catalogue.tokens import TokenAccuracy, TokenTypes
 from ...contract.kinds import Mean, Quantile, Total
 
-__all__ = ["Asked", "Column", "Kind", "Layout", "Population", "layout_of"]
+__all__ = ["Asked", "Column", "Layout", "Population", "layout_of"]
 
 
 class Column(IntEnum):
@@ -67,7 +67,8 @@ class Population(IntEnum):
 
 
 POPULATIONS = 16
-NOTHING = -1
+# States that are no sum: 0, 1, and 1 where the types of the batch were dropped.
+NOTHING, ONCE, DROPPED = -1, -2, -3
 # Without types, nobody is of a type, and nobody is typed IGNORE.
 UNTYPED = {
     Population.TEXT_SEEN: Population.TEXT,
@@ -76,15 +77,6 @@ UNTYPED = {
     Population.FORMAT: None,
     Population.TYPED_COORD: None,
 }
-
-
-class Kind(IntEnum):
-    """How a state is made of its sums."""
-
-    SUM = 0
-    ONE = 1
-    DROPPED = 2
-    WITHHELD = 3
 
 
 @dataclass(frozen=True)
@@ -109,67 +101,58 @@ class Asked:
 
 
 class Term(NamedTuple):
-    """One metric: a column over a population; a total is ONE over its own."""
+    """One metric: a column over a population; a mean's weight is another column over the same."""
 
     metric: Total | Mean
     column: Column
     population: Population
     weight: Column = Column.ONE
-    kind: Kind = Kind.SUM
 
 
 class Layout(NamedTuple):
-    """The states of a batch, flat.
+    """The states of a batch, flat: two for each total or mean, then the counts of the histogram.
 
     Attributes:
-        metrics: in the order of their states; the histogram, if any, is the last.
-        rows: for each state that is no count of the histogram: its place, its ``Kind``, its sum with
-            types, its sum without, and the sum that must be finite; -1 for no sum.
-        histogram: where the counts of the histogram begin, and how many there are.
-        size: of all states and, after them, one number a metric: its withheld observations.
+        metrics: in the order of their states; the quantile is the last.
+        typed: for each state before the histogram the place of its sum, ``column * 16 +
+            population``, or one of ``NOTHING``, ``ONCE`` and ``DROPPED``.
+        untyped: the same where the types were dropped or never given.
+        counts: how many bins the histogram has.
     """
 
     metrics: tuple[Total | Mean | Quantile, ...]
-    rows: tuple[tuple[int, int, int, int, int], ...]
-    histogram: tuple[int, int]
-    size: int
+    typed: tuple[int, ...]
+    untyped: tuple[int, ...]
+    counts: int
+
+    @property
+    def size(self) -> int:
+        """How many states there are."""
+        return len(self.typed) + self.counts
 
 
 def layout_of(asked: Asked) -> Layout:
     """The layout of what is asked for.
 
     >>> layout = layout_of(Asked(True, True, False, True, True, True, False, None))
-    >>> layout.metrics[0].key, layout.rows[:2]
-    ('contract/nonfinite_rows_total', ((0, 0, 202, 202, -1), (1, 1, -1, -1, -1)))
+    >>> layout.metrics[0].key, layout.typed[:2]
+    ('contract/nonfinite_rows_total', (202, -2))
     """
     terms = list(_terms(asked) if asked.forward is None else _forward_terms(asked.forward))
     diagnostics = Stage1CoordDiag if asked.forward is None else CoordDiag(asked.forward)
     quantile = diagnostics.expected_bin_abs_err_p90
-    begin = 2 * len(terms)
-    counts = len(quantile.reduction.slots)
-    withheld = begin + counts
-    rows: list[tuple[int, int, int, int, int]] = []
-    for index, term in enumerate(terms):
-        rows += _states(index, term, withheld)
+    states = [state for term in terms for state in _states(term)]
+    typed, untyped = zip(*states, strict=True)
     metrics = (*(term.metric for term in terms), quantile)
-    rows.append((withheld + len(terms), Kind.WITHHELD, NOTHING, NOTHING, NOTHING))
-    return Layout(metrics, tuple(rows), (begin, counts), withheld + len(metrics))
+    return Layout(metrics, typed, untyped, len(quantile.reduction.slots))
 
 
-def _states(index: int, term: Term, withheld: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """The two states of a term, and how many of its observations are withheld: 0 or 1.
-
-    Of monitors, a loss beside a coordinate of probability 0 can be infinite: those are guarded.
-    """
-    total, guard = _sums(term.column, term.population), NOTHING
-    if isinstance(term.metric, Mean):
-        weight, kind = _sums(term.weight, term.population), Kind.SUM
-        guard = total[0] if term.population is Population.COORD else NOTHING
-    else:
-        weight, kind = (NOTHING, NOTHING), Kind.ONE
-    yield (2 * index, term.kind, *total, guard)
-    yield (2 * index + 1, kind, *weight, guard)
-    yield (withheld + index, Kind.WITHHELD, NOTHING, NOTHING, guard)
+def _states(term: Term) -> Iterator[tuple[int, int]]:
+    """The two states of a term, each with types and without."""
+    dropped = term.metric is Health.token_types_dropped_total
+    yield (DROPPED, DROPPED) if dropped else _sums(term.column, term.population)
+    mean = isinstance(term.metric, Mean)
+    yield _sums(term.weight, term.population) if mean else (ONCE, ONCE)
 
 
 def _sums(column: Column, population: Population) -> tuple[int, int]:
@@ -183,7 +166,7 @@ def _terms(asked: Asked) -> Iterator[Term]:
     one, seen = Column.ONE, Population
     yield Term(Health.nonfinite_rows_total, one, seen.LOST)
     yield Term(Health.labels_out_of_range_total, one, seen.MISFIT)
-    yield Term(Health.token_types_dropped_total, one, seen.ALL, kind=Kind.DROPPED)
+    yield Term(Health.token_types_dropped_total, one, seen.ALL)
     yield Term(TokenAccuracy.token_acc, Column.TOP1, seen.ALL)
     if asked.top5:
         yield Term(TokenAccuracy.token_acc_top5, Column.TOP5, seen.ALL)

@@ -26,6 +26,7 @@ __all__ = ["Program", "Settings", "edges", "power_of_two", "program_of"]
 
 # A lane is a thread; it reads 16 logits of a tile: two loads of 128 bits, or four of float32.
 LANES, ELEMENTS = 256, 16
+COLD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def program_of(logits: Tensor, settings: Settings, asked: Asked) -> Program:
         "TAIL": max(head, min(-(-stop // tile), whole)),
         "LOADS": power_of_two(-(-size // (LANES * width))),
         "HEATED": settings.temperature != 1,
+        "COLD": settings.temperature < COLD,
         "ENTROPY": asked.typed and stage1,
         "RANK": asked.top5 and stage1,
         "PTX": torch.version.hip is None and not triton_interprets(),

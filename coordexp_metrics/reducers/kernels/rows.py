@@ -62,6 +62,7 @@ def read_rows(
     TAIL: tl.constexpr,
     LOADS: tl.constexpr,
     HEATED: tl.constexpr,
+    COLD: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
     PTX: tl.constexpr,
@@ -124,7 +125,7 @@ def read_rows(
     inverse = tl.load(settings + 1)
     m, winner, rest, rest_dot, rest_heated, rank = read_text(
         row, bits, label, target, inverse.to(tl.float32), V, STRIDE_V, START, STOP, SCATTERED,
-        HEAD, TAIL, LOADS, HEATED, ENTROPY, RANK, PTX, UNROLL, LANES, WIDTH,
+        HEAD, TAIL, LOADS, HEATED, COLD, ENTROPY, RANK, PTX, UNROLL, LANES, WIDTH,
     )  # fmt: skip
 
     # The coordinates, under the greatest of them.

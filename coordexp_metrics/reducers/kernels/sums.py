@@ -28,6 +28,8 @@ SAMPLED = tl.constexpr(18)
 CLAIMED = tl.constexpr(12)
 ELSEWHERE = tl.constexpr(13)
 UNKNOWN = tl.constexpr(14)
+ONCE = tl.constexpr(-2)
+DROPPED = tl.constexpr(-3)
 SHIFTED_ABOVE = tl.constexpr(0.1)
 
 
@@ -145,7 +147,7 @@ def value_of(found, columns, column, index, rows, ROWS: tl.constexpr):
     return value
 
 
-@triton.jit(do_not_specialize=["rows", "sums", "counted_from", "counts"])
+@triton.jit(do_not_specialize=["rows", "sums", "counts"])
 def fill_states(
     partials,
     slots,
@@ -153,7 +155,6 @@ def fill_states(
     states,
     rows,
     sums,
-    counted_from,
     counts,
     TYPED: tl.constexpr,
     PARTS: tl.constexpr,
@@ -161,42 +162,35 @@ def fill_states(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """``BLOCK`` states: sums by the table of a ``Layout``, or counts of the histogram.
+    """``BLOCK`` states: sums by the table of a ``Layout``, or counts of the histogram after them.
 
     Args:
         partials: of ``sum_columns``; slots: of ``read_rows``.
-        table: int32 ``[5, sums]``: place, kind, the sum with types, without, and the guard.
-        states: out, float64; the table and the histogram name every place of it once.
-        counted_from: the place of the first of ``counts`` bins of the histogram.
+        table: int32 ``[2, sums]``: where each state comes from, with types and without.
+        states: out, float64 ``[sums + counts]``.
     """
     block = tl.program_id(0)
     tables = (sums + BLOCK - 1) // BLOCK
     if block >= tables:
-        count_slots(slots, states, rows, counted_from, counts, (block - tables) * BLOCK, ROWS, BLOCK)
+        first = (block - tables) * BLOCK
+        count_slots(slots, states + sums, rows, counts, first, ROWS, BLOCK)
         return
     j = block * BLOCK + tl.arange(0, BLOCK)
-    inside = j < sums
-    place = tl.load(table + j, mask=inside, other=0)
-    kind = tl.load(table + sums + j, mask=inside, other=0)
-    source = tl.load(table + 2 * sums + j, mask=inside, other=-1)
-    guard = tl.load(table + 4 * sums + j, mask=inside, other=-1)
+    source = tl.load(table + sums + j, mask=j < sums, other=-1)
     dropped = 0.0
     if TYPED:
         unknown = sum_of(partials, ONE * POPULATIONS + UNKNOWN, PARTS, COLUMNS)
         claimed = sum_of(partials, ONE * POPULATIONS + CLAIMED, PARTS, COLUMNS)
         elsewhere = sum_of(partials, ONE * POPULATIONS + ELSEWHERE, PARTS, COLUMNS)
         unusable = (unknown > 0) | (elsewhere > SHIFTED_ABOVE * claimed)
-        untyped = tl.load(table + 3 * sums + j, mask=inside, other=-1)
-        source = tl.where(unusable, untyped, source)
+        typed = tl.load(table + j, mask=j < sums, other=-1)
+        source = tl.where(unusable, source, typed)
         dropped = tl.where(unusable, 1.0, 0.0)
-    else:
-        source = tl.load(table + 3 * sums + j, mask=inside, other=-1)
-    whole = (guard < 0) | (tl.abs(sums_of(partials, guard, PARTS, COLUMNS)) < float("inf"))
-    value = tl.where(whole, sums_of(partials, source, PARTS, COLUMNS), 0.0)
-    value = tl.where((kind == 1) & whole, 1.0, value)
-    value = tl.where(kind == 2, dropped, value)
-    value = tl.where(kind == 3, tl.where(whole, 0.0, 1.0), value)
-    tl.store(states + place, value, mask=inside)
+    part = tl.arange(0, PARTS)[:, None] * (COLUMNS * POPULATIONS)
+    named = (source >= 0)[None, :]
+    found = tl.load(partials + part + source[None, :], mask=named, other=0.0)
+    value = tl.where(source == ONCE, 1.0, tl.sum(found, 0))
+    tl.store(states + j, tl.where(source == DROPPED, dropped, value), mask=j < sums)
 
 
 @triton.jit
@@ -207,17 +201,7 @@ def sum_of(partials, source, PARTS: tl.constexpr, COLUMNS: tl.constexpr):
 
 
 @triton.jit
-def sums_of(partials, source, PARTS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Sums over all parts, by their places; 0 for a place of -1."""
-    part = tl.arange(0, PARTS)[:, None] * (COLUMNS * POPULATIONS)
-    named = (source >= 0)[None, :]
-    return tl.sum(tl.load(partials + part + source[None, :], mask=named, other=0.0), 0)
-
-
-@triton.jit
-def count_slots(
-    slots, states, rows, counted_from, counts, first, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
+def count_slots(slots, states, rows, counts, first, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """How many rows fall in each of ``BLOCK`` bins of the histogram."""
     bins = first + tl.arange(0, BLOCK)
     count = tl.zeros([BLOCK], tl.int32)
@@ -225,4 +209,4 @@ def count_slots(
         index = begin + tl.arange(0, ROWS)
         slot = tl.load(slots + index, mask=index < rows, other=-1)
         count += tl.sum((slot[:, None] == bins[None, :]).to(tl.int32), 0)
-    tl.store(states + counted_from + bins, count.to(tl.float64), mask=bins < counts)
+    tl.store(states + bins, count.to(tl.float64), mask=bins < counts)

@@ -16,7 +16,7 @@ When the level rises by d, sums under the old one become sums under the new one:
 
 No power is above 1 and no term of r· above 0, but for the rounding of l, so nothing overflows and
 nothing cancels, whatever the logits: a fixed reference would need a second path for rows that exceed
-it. NaN and +∞ make r NaN for good, which is how a row that is not finite is found.
+it. (``COLD``: at a T so low that even this rounding would matter, rT is relative to m itself.) NaN and +∞ make r NaN for good, which is how a row that is not finite is found.
 
 At the end the greatest of all, ``a``, is taken out: its term is exactly 1, and added in float32 it
 would bury a remainder of 1e-8, and with it the loss of a row that is nearly certain. Its lane, one of
@@ -145,6 +145,7 @@ def fold(
     ahead,
     inverse,
     HEATED: tl.constexpr,
+    COLD: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
     PTX: tl.constexpr,
@@ -153,6 +154,7 @@ def fold(
     """The state of every lane after one more tile."""
     best = tl.max(tl.max(x, 2), 0)
     at = tl.where((best > m) | ((best == m) & (tile < at)), tile, at)
+    was = tl.maximum(m, LOWEST)
     m = tl.maximum(m, best)
     risen = tl.maximum(level, best * LOG2_E)
     fall = level - risen
@@ -165,6 +167,10 @@ def fold(
         dot = (dot + r * tl.maximum(fall, NO_POWER)) * scale + tl.sum(tl.sum(terms, 2), 0)
     r = r * scale + tl.sum(tl.sum(power, 2), 0)
     if HEATED:
+        if COLD:
+            now = tl.maximum(m, LOWEST)
+            lower = (x - now[None, :, None]) * LOG2_E
+            fall = (was - now) * LOG2_E
         powers = exp2(lower * inverse, PTX)
         heated = heated * exp2(fall * inverse, PTX) + tl.sum(tl.sum(powers, 2), 0)
     if RANK:
@@ -190,6 +196,7 @@ def read_text(
     TAIL: tl.constexpr,
     LOADS: tl.constexpr,
     HEATED: tl.constexpr,
+    COLD: tl.constexpr,
     ENTROPY: tl.constexpr,
     RANK: tl.constexpr,
     PTX: tl.constexpr,
@@ -229,7 +236,7 @@ def read_text(
                 x = without_coordinates(x, first[:, :, None] + place, first, bits, V)
             m, at, level, r, dot, heated, ahead = fold(
                 x, tile, first, label, target, m, at, level, r, dot, heated, ahead, inverse,
-                HEATED, ENTROPY, RANK, PTX, WIDTH,
+                HEATED, COLD, ENTROPY, RANK, PTX, WIDTH,
             )  # fmt: skip
     for step in range(TAIL - HEAD + TILES - WHOLE):
         tile = tl.where(step < TAIL - HEAD, HEAD + step, WHOLE)
@@ -238,7 +245,7 @@ def read_text(
         x = text_of(row, ids, first, ids >= 0, bits, STRIDE, V, START, STOP, SCATTERED)
         m, at, level, r, dot, heated, ahead = fold(
             x, tile, first, label, target, m, at, level, r, dot, heated, ahead, inverse,
-            HEATED, ENTROPY, RANK, PTX, WIDTH,
+            HEATED, COLD, ENTROPY, RANK, PTX, WIDTH,
         )  # fmt: skip
 
     # The first id of the greatest logit: only the loads that can hold it are read again.
@@ -273,6 +280,8 @@ def read_text(
         own_terms = (power * tl.maximum(lower, NO_POWER)).to(tl.float64)
         text_dot = (tl.sum(terms * scale, 0) + tl.sum(tl.sum(own_terms, 1), 0)) / LOG2_E
     if HEATED:
+        if COLD:
+            fall = tl.where(seen, (m.to(tl.float64) - peak.to(tl.float64)) * LOG2_E, 0.0)
         scale = tl.where(others & seen, tl.exp2(fall * inverse), 0.0)
         text_heated = tl.sum(heated.to(tl.float64) * scale, 0)
         text_heated += tl.sum(tl.sum(exp2(lower * inverse, PTX).to(tl.float64), 1), 0)
