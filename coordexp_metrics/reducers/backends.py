@@ -1,8 +1,8 @@
 """What reads the logits: kernels where a CUDA device and triton are, plain torch everywhere else.
 
 Whether there is a device is asked of the logits, never of the driver: to ask a driver would start
-it in the calling process, and a process that forks later could not use it. So before the first batch
-``auto`` only says what it would do.
+it in the calling process, and a process that forks later could not use it. So before the first
+batch ``auto`` only says what it would do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch import Tensor
 from ..contract.errors import DeclarationError, MissingExtraError, ObservationError
 
 if TYPE_CHECKING:
-    from .kernels.launch import Kernels, Settings
+    from .kernels.launch import Kernels
+    from .kernels.program import Settings
 
 __all__ = ["Backend", "Choice"]
 
@@ -133,7 +134,9 @@ def _expected(asked: str) -> Backend:
 def _on_cuda() -> Backend:
     """What reads logits on a CUDA device."""
     if torch.version.cuda is None:
-        return Backend("torch", "this torch is built without CUDA, and plain torch reads any device")
+        return Backend(
+            "torch", "this torch is built without CUDA, and plain torch reads any device"
+        )
     if find_spec("triton") is None:
         return Backend("torch", "triton is not installed: pip install 'coordexp-metrics[gpu]'")
     return Backend("triton", "the logits are on a CUDA device, and triton is installed")

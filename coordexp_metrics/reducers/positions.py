@@ -19,8 +19,17 @@ from ..token_types.codes import COORD, DESC, FORMAT, IGNORE, UNSUPERVISED
 from . import hosts
 from .coord_vocabulary import CoordVocabulary
 
-__all__ = ["COORD", "DESC", "FORMAT", "IGNORE", "Positions", "members", "positions_of",
-           "refuse_shapes", "types_fit"]
+__all__ = [
+    "COORD",
+    "DESC",
+    "FORMAT",
+    "IGNORE",
+    "Positions",
+    "members",
+    "positions_of",
+    "refuse_shapes",
+    "types_fit",
+]
 
 SHIFTED_ABOVE = 0.1
 

@@ -216,4 +216,3 @@ class LogitsReducer:
 def _refuse(name: str, value: float, holds: bool, must_be: str) -> None:
     if not (holds and math.isfinite(value)):
         raise DeclarationError(f"{name} must be {must_be} and finite; got {value!r}")
-

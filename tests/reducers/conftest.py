@@ -1,4 +1,4 @@
-"""Fixtures of the reducers; under ``TRITON_INTERPRET=1`` every reducer reads through the kernels."""
+"""Fixtures of the reducers; under ``TRITON_INTERPRET=1`` all of them read through the kernels."""
 
 import inspect
 

@@ -13,7 +13,9 @@ from tests.reducers.reference import reference, rows_of
 P90 = "coord_diag/expected_bin_abs_err_p90"
 EXACT = ("_count", "_tokens", "_frac", "_acc", "_top5", "_total", "_samples")
 MANY = settings(
-    max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(80),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

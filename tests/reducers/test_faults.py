@@ -104,7 +104,9 @@ def test_N08_nothing_but_broken_rows(place):
 
 
 @settings(
-    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
 def test_N08_any_rows_broken_any_way(seed, share, place):

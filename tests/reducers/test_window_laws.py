@@ -27,7 +27,9 @@ def assert_same(one, other):
 
 
 @settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data(), typed=st.booleans())
 def test_N13_any_micro_batches(data, typed, place):

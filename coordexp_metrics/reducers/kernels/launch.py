@@ -1,7 +1,7 @@
 """Three launches leave the states of a batch in one tensor; the fourth adds it to the window.
 
-The host decides by shapes, strides and settings alone: it never looks at what a tensor holds. Tables
-are made once for each device, programs once for each vocabulary, dtype and stride.
+The host decides by shapes, strides and settings alone: it never looks at what a tensor holds.
+Tables are made once for each device, programs once for each vocabulary, dtype and stride.
 """
 
 from __future__ import annotations
@@ -159,7 +159,11 @@ class Kernels:
         return tables
 
     def _numbers(self) -> list[float]:
-        t, of, target = self._settings.temperature, self._settings.weights, self._settings.soft_target
+        t, of, target = (
+            self._settings.temperature,
+            self._settings.weights,
+            self._settings.soft_target,
+        )
         truncate = math.inf if target.truncate is None else float(target.truncate)
         inverse = 1.0 / max(t, COLDEST)
         return [t, inverse, target.sigma, truncate, of.soft_ce, of.w1, of.ce, of.gate]

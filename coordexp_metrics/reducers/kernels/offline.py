@@ -1,7 +1,7 @@
 """What the compiler makes of the kernels for a GPU that is not there.
 
-It assembles the very programs that a launch would, for any architecture, and reads the machine code:
-registers, spills, the width of each load, and the instructions of the loop that reads the logits.
+It assembles the very programs that a launch would, for any architecture, and reads the machine
+code: registers, spills, the width of each load, and the instructions of the loop over the logits.
 """
 
 from __future__ import annotations

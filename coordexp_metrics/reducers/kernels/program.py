@@ -1,8 +1,8 @@
 """What a kernel is compiled for follows from shapes, strides and settings, not from any value.
 
 Sizes and strides of a row are constants of the program: with V = 8 · 19117 the compiler proves
-128-bit loads, which a number that comes at run time would forbid. The stride over samples grows with
-their length, so it comes as a multiple of a constant unit, and a new length is no new program.
+128-bit loads, which a number that comes at run time would forbid. The stride over samples grows
+with their length, so it comes as a multiple of a constant unit, and a new length is no new program.
 """
 
 from __future__ import annotations

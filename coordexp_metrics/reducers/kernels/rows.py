@@ -1,9 +1,9 @@
 """One program reads one row of logits once, and leaves its statistics.
 
-Logits at ``(b, s)`` predict ``labels[b, s + 1]``. The program of a row that predicts nothing, or whose
-label is no id, returns before it reads a logit. The ids are two disjoint parts, text and coordinates,
-each with a maximum and a sum of its own; what is said of the whole is put together from both in
-float64, by sums of terms of one sign.
+Logits at ``(b, s)`` predict ``labels[b, s + 1]``. The program of a row that predicts nothing, or
+whose label is no id, returns before it reads a logit. The ids are two disjoint parts, text and
+coordinates, each with a maximum and a sum of its own; what is said of the whole is put together
+from both in float64, by sums of terms of one sign.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 
 from .bins import bin_statistics, log1p
-from .text import logits_at, read_text
+from .text import read_text
+from .tiles import logits_at
 
 __all__ = ["read_rows"]
 
@@ -76,16 +77,16 @@ def read_rows(
 
     Args:
         logits: ``[B, S, V]``, float32, bfloat16 or float16. Its stride over batches is
-            ``batch_steps * UNIT`` elements, so that the compiler sees the alignment and a new length
-            is no new program.
+            ``batch_steps * UNIT`` elements, so that the compiler sees the alignment and a new
+            length is no new program.
         labels: integers ``[B, S]`` with strides ``labels_batch`` and ``labels_place``.
         coord_ids: ids by bin, int32 ``[K]``; read unless ``ORDERED``: from ``START``, ascending.
         bits: one bit an id, set at coordinates; read if ``SCATTERED``: no range holds them alone.
         edges: of the histogram, float64 ``[EDGES]``, then +∞.
         settings: T, 1/T, σ, the truncation, and the four weights of the coordinate loss, float64.
         flags: out, int32 ``[B * S]``.
-        columns: out, float64 ``[12, B * S]``; left as it is where the flags say FINITE is false, and
-            its bin columns where they say the target is no coordinate.
+        columns: out, float64 ``[12, B * S]``; left as it is where a row is not finite by its
+            flags, and its bin columns where its target is no coordinate.
         slots: out, int32 ``[B * S]``, where the row's error falls in the histogram; -1 for none.
         length: S.
         rows: B * S.
@@ -114,7 +115,7 @@ def read_rows(
         ids = tl.load(coord_ids + k, mask=real, other=-1)
         bin_of_label = tl.sum(tl.where(ids == label, k, 0), 0)
         is_coord = tl.sum((ids == label).to(tl.int32), 0) > 0
-    if COORD_ONLY:
+    if COORD_ONLY:  # noqa: SIM102 (one is known when the kernel is compiled, one is not)
         if not is_coord:
             tl.store(flags + index, 0)
             return
@@ -174,7 +175,7 @@ def read_rows(
     finite = finite & (rest == rest) & (inside == inside)
     found = SUPERVISED + tl.where(finite, FINITE, 0) + tl.where(is_coord, IS_COORD, 0)
     found += tl.where(winner == label, TOP1, 0) + tl.where(says_coord, SAYS_COORD, 0)
-    found += tl.where(rank < (5 if V > 5 else V), TOP5, 0)
+    found += tl.where(rank < (min(V, 5)), TOP5, 0)
     out = columns + index
     step = rows.to(tl.int64)
     tl.store(out, ce)
@@ -186,7 +187,7 @@ def read_rows(
             lower, powers, inside, bin_of_label, tl.load(settings + 2), tl.load(settings + 3),
             K, PADDED,
         )  # fmt: skip
-        found += tl.where(bin_rank < (5 if K > 5 else K), TOP5_BINS, 0)
+        found += tl.where(bin_rank < (min(K, 5)), TOP5_BINS, 0)
         loss = weighted(settings + 4, soft_ce) + weighted(settings + 5, w1)
         loss += weighted(settings + 6, bin_ce) + weighted(settings + 7, gate)
         limits = tl.load(edges + tl.arange(0, EDGES))

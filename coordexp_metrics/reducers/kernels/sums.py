@@ -1,7 +1,7 @@
 """Rows become sums in a fixed order, without atomics, so equal batches give equal bits.
 
-First a fixed number of programs a column sum their share of the rows, over every population at once.
-Then each state adds its partial sums, or counts its bin of the histogram.
+First a fixed number of programs a column sum their share of the rows, over every population at
+once. Then each state adds its partial sums, or counts its bin of the histogram.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def sum_columns(
 
     Args:
         flags, columns: what ``read_rows`` left of ``rows = B * length`` rows.
-        types: integers ``[B, length]`` with two strides, shifted like the labels; read if ``TYPED``.
+        types: integers ``[B, length]`` with two strides, shifted like labels; read if ``TYPED``.
         partials: out, float64 ``[PARTS, COLUMNS, 16]``.
         most: at most so many supervised rows, equally far apart, are sampled; if ``SAMPLES``.
     """

@@ -5,7 +5,6 @@ Only under ``TRITON_INTERPRET=1``; ``test_interpreter.py`` runs them so, in a pr
 
 import math
 
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -52,7 +51,7 @@ def tiny_tiles(monkeypatch):
     monkeypatch.setattr(program, "LANES", 8)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(case=cases(), typed=st.booleans())
 def test_any_batch(case, typed):
     if not typed:
@@ -61,9 +60,9 @@ def test_any_batch(case, typed):
 
 
 @pytest.mark.parametrize("start", [0, 1, 120, 128, 250, 256, 384, 620])
-@pytest.mark.parametrize("size", [640, 701])
-def test_coordinates_anywhere_among_the_tiles(start, size, tiny_tiles):
+def test_coordinates_anywhere_among_the_tiles(start, tiny_tiles):
     """Before, across and behind the edges of tiles; the last tile whole or cut."""
+    size = 640 if start % 3 else 701
     case = make(1, 3, size, 20, seed=start, scale="tied", supervised=1.0, coord=0.5)
     case.ids = list(range(start, start + 20))
     case.labels[0, 1], case.labels[0, 2] = start + 7, (start + 300) % size
@@ -84,13 +83,13 @@ def test_every_temperature_over_many_tiles(scale, temperature, tiny_tiles):
     check(case, temperature=temperature)
 
 
-@pytest.mark.parametrize("label", [0, 3, 4, 127, 128, 129, 300, 512, 699, 700])
+@pytest.mark.parametrize("label", [0, 3, 4, 127, 128, 300, 700])
 def test_equal_logits_rank_by_their_ids(label, tiny_tiles):
     """Six of them, about the label: before and behind it, in its load, its tile and others."""
     logits = torch.full((1, 7, 701), -1.0)
     places = sorted({label, (label + 1) % 701, (label + 5) % 701, 2, 126, 300, 640, 650})
     for row in range(6):
-        logits[0, row, places[:row] + [label]] = 2.0
+        logits[0, row, [*places[:row], label]] = 2.0
         logits[0, row, places[6:]] = 2.0 if row % 2 else -2.0
     labels = torch.full((1, 7), label)
     check(Case(logits, labels, None, list(range(640, 660))))
@@ -146,8 +145,7 @@ def test_all_masked_but_one_part():
         check(Case(logits, case.labels, case.types, case.ids))
 
 
-@pytest.mark.parametrize("most", [1, 3, 7, 1000])
-@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize(("most", "parts"), [(1, 1), (3, 4), (7, 1), (1000, 4)])
 def test_a_capped_mass_reads_the_same_tokens(most, parts, monkeypatch):
     from coordexp_metrics.reducers.kernels import launch
 
@@ -253,5 +251,3 @@ def test_meta_logits_are_on_no_device_that_the_kernels_read():
         LogitsReducer([0], backend="triton").compute(
             torch.empty(1, 2, 3, device="meta"), torch.zeros(1, 2).long()
         )
-
-

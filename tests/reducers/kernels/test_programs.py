@@ -1,4 +1,4 @@
-"""The kernels assemble for GPUs that are not there, and the machine code keeps what was promised."""
+"""The kernels assemble for GPUs that are not there, and their machine code is what is promised."""
 
 import pytest
 import torch
