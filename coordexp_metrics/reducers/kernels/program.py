@@ -73,7 +73,7 @@ def program_of(logits: Tensor, settings: Settings, asked: Asked) -> Program:
     >>> asked = settings.asked(typed=True, forward=None)
     >>> program = program_of(torch.empty(1, 8, 20_000), settings, asked)
     >>> [program.arguments[name] for name in ("WIDTH", "HEAD", "TAIL", "UNIT")]
-    [4, 0, 2, 16]
+    [4, 0, 2, 4]
     """
     size = logits.shape[2]
     width = 16 // logits.element_size()
@@ -108,7 +108,7 @@ def program_of(logits: Tensor, settings: Settings, asked: Asked) -> Program:
         "LANES": LANES,
         "WIDTH": width,
     }
-    return Program(constants, math.gcd(logits.stride(0), 16))
+    return Program(constants, math.gcd(logits.stride(0), width))
 
 
 def triton_interprets() -> bool:
