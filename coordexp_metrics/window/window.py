@@ -164,7 +164,7 @@ class Window:
         >>> metrics = (CATALOGUE["token_acc"], CATALOGUE["token_count"])
         >>> window.observe_sums(metrics, torch.tensor([4.0, 5.0, 5.0, 1.0], dtype=torch.float64))
         >>> window.close(mode="train", global_step=7).metrics
-        {'token_acc': 0.8, 'token_count': 5.0}
+        {'token_acc': 0.8, 'token_count': 5}
         """
         if metrics not in self._summed:
             for metric in metrics:
