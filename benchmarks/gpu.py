@@ -32,6 +32,7 @@ from coordexp_metrics.window import Window
 
 VOCABULARY, BINS = plain_version.VOCABULARY, plain_version.BINS
 IDS = list(range(VOCABULARY - BINS, VOCABULARY))
+SCATTERED = torch.randperm(VOCABULARY, generator=torch.Generator().manual_seed(0))[:BINS].tolist()
 # Bytes a second from memory, multiprocessors, instructions a second that each of them can issue.
 GPUS = {
     "A100 SXM, 80 GB": (80, 1.9e12, 108, 4 * 32 * 1.41e9),
@@ -133,10 +134,10 @@ def measure(rows: int, dtype: torch.dtype, rounds: int) -> None:
     print(f"extra memory {extra / 1e6:.2f} MB, {extra / size:.3%} (at most 0.1 %)")
 
 
-def settings(temperature: float) -> Settings:
+def settings(ids: list[int], temperature: float) -> Settings:
     """Of a reducer with all metrics."""
     weights, target = CoordWeights(True, 1.0, 1.0, 0.0, 1.0), SoftTarget(BINS, 2.0, None)
-    return Settings(CoordVocabulary(IDS), target, temperature, weights, True, True, 0)
+    return Settings(CoordVocabulary(ids), target, temperature, weights, True, True, 0)
 
 
 def predict(rows: int) -> None:
@@ -144,20 +145,23 @@ def predict(rows: int) -> None:
     from coordexp_metrics.reducers.kernels.offline import build_rows
 
     print("No CUDA device: nothing was measured. The kernels, as assembled for one:")
-    print(
-        "dtype      GPU              registers spills  a logit  loads  predicted ms (read, issue)"
-    )
+    print("dtype      GPU              registers spills  a logit scattered  loads", end="")
+    print("  predicted ms (read, issue)")
     for dtype in (torch.bfloat16, torch.float32):
         for temperature in (1.0, 0.7):
             for name, (capability, bandwidth, cores, issued) in GPUS.items():
-                build = build_rows(dtype, VOCABULARY, settings(temperature), capability)
+                build, elsewhere = (
+                    build_rows(dtype, VOCABULARY, settings(ids, temperature), capability)
+                    for ids in (IDS, SCATTERED)
+                )
                 supervised = rows * VOCABULARY * 7 / 8
                 read = supervised * dtype.itemsize / bandwidth * 1e3
                 issue = supervised * build.per_element / (cores * issued) * 1e3
                 widths = {load.removeprefix("LDG.E.") for load in build.loads}
                 print(
                     f"{str(dtype)[6:]:<10} {name:<16} {build.registers:>9} {build.spills:>6}"
-                    f" {build.per_element:>8.2f}  {','.join(sorted(widths)):>5}"
+                    f" {build.per_element:>8.2f} {elsewhere.per_element:>9.2f}"
+                    f"  {','.join(sorted(widths)):>5}"
                     f"  {max(read, issue):.2f} ({read:.2f}, {issue:.2f}), T = {temperature}"
                 )
     print(f"Predictions for {rows} rows, 7/8 supervised: the greater of the time to read their")
