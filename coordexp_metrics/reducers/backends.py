@@ -70,7 +70,10 @@ class Choice:
         Raises:
             ObservationError: triton was asked for, and the logits are on no CUDA device.
         """
-        self.backend = self._chosen(logits)
+        self.backend = self._chosen(logits.device, logits.dtype)
+        if type(logits) is not Tensor and self.backend.name != "torch":
+            why = f"the logits are a {type(logits).__name__}, which holds no memory of its own"
+            self.backend = Backend("torch", why)
         if self.backend.name == "torch":
             return None
         if self._kernels is None:
@@ -79,10 +82,10 @@ class Choice:
         return self._kernels
 
     def gave_up(self, error: Exception) -> bool:
-        """Whether to read with plain torch from now on, because a kernel could not be built."""
+        """Whether to read with plain torch from now on, because a kernel could not be launched."""
         if self._asked != "auto" or isinstance(error, torch.cuda.OutOfMemoryError):
             return False
-        self._failed = f"a kernel could not be built: {type(error).__name__}: {error}"[:300]
+        self._failed = f"a kernel could not be launched: {type(error).__name__}: {error}"[:300]
         self.backend = Backend("torch", self._failed)
         warnings.warn(
             f"coordexp_metrics reads logits with plain torch, the same numbers but slower: "
@@ -92,15 +95,15 @@ class Choice:
         )
         return True
 
-    def _chosen(self, logits: Tensor) -> Backend:
-        device, asked = logits.device.type, self._asked
+    def _chosen(self, place: torch.device, dtype: torch.dtype) -> Backend:
+        device, asked = place.type, self._asked
         if asked == "torch" or self._failed:
             return self.backend
         if asked == "triton" and device != "cuda" and not (device == "cpu" and _interpreted()):
             why = "must be on a CUDA device for backend='triton'; 'auto' and 'torch' read any"
-            raise ObservationError("LogitsReducer", "logits", str(logits.device), why)
-        if logits.dtype not in READ:
-            return Backend("torch", f"the kernels read no {str(logits.dtype)[6:]}")
+            raise ObservationError("LogitsReducer", "logits", str(place), why)
+        if dtype not in READ:
+            return Backend("torch", f"the kernels read no {str(dtype)[6:]}")
         if asked == "triton":
             return Backend("triton", "asked for")
         if device != "cuda":

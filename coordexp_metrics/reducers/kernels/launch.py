@@ -77,7 +77,8 @@ class Kernels:
     ) -> Tensor:
         device, (count, length, size) = logits.device, logits.shape
         rows, tables = count * length, self._tables_on(device)
-        flags, slots = torch.empty(2, rows, dtype=torch.int32, device=device)
+        # Each a tensor of its own, so that all are aligned and no number of rows is a new program.
+        flags, slots = (torch.empty(rows, dtype=torch.int32, device=device) for _ in range(2))
         columns = torch.empty(STORED, rows, dtype=torch.float64, device=device)
         program = self._program(logits, asked)
         if rows:

@@ -78,13 +78,10 @@ def test_triton_refuses_logits_of_the_host(built_for_cuda):
     ],
 )
 def test_the_device_and_the_dtype_of_the_logits_decide(dtype, device, name, built_for_cuda):
-    class Logits:
-        def __init__(self):
-            self.dtype, self.device = dtype, torch.device(device)
-
-    backend = backends.Choice("auto")._chosen(Logits())
+    backend = backends.Choice("auto")._chosen(torch.device(device), dtype)
     assert (backend.name, bool(backend.why)) == (name, True)
-    assert backends.Choice("torch")._chosen(Logits()) == ("torch", "asked for")
+    plain = backends.Choice("torch")._chosen(torch.device(device), dtype)
+    assert plain == ("torch", "asked for")
 
 
 def test_nothing_that_reads_on_the_host_loads_triton():

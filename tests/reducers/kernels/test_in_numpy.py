@@ -83,17 +83,15 @@ def test_every_temperature_over_many_tiles(scale, temperature, tiny_tiles):
     check(case, temperature=temperature)
 
 
-@pytest.mark.parametrize("label", [0, 3, 4, 127, 128, 300, 700])
-def test_equal_logits_rank_by_their_ids(label, tiny_tiles):
-    """Six of them, about the label: before and behind it, in its load, its tile and others."""
-    logits = torch.full((1, 7, 701), -1.0)
-    places = sorted({label, (label + 1) % 701, (label + 5) % 701, 2, 126, 300, 640, 650})
-    for row in range(6):
-        logits[0, row, [*places[:row], label]] = 2.0
-        logits[0, row, places[6:]] = 2.0 if row % 2 else -2.0
-    labels = torch.full((1, 7), label)
-    check(Case(logits, labels, None, list(range(640, 660))))
-    check(Case(logits, labels, None, [3, 650, 1]))
+@pytest.mark.parametrize("label", [5, 128, 303, 391, 700])
+@pytest.mark.parametrize(("apart", "ids"), [(1, range(640, 660)), (29, [3, 650, 389])])
+def test_equal_logits_rank_by_their_ids(label, apart, ids, tiny_tiles):
+    """Some of six ties stand before the label: in its own load, in its tile, or far away."""
+    logits = torch.full((1, 5, 701), -1.0)
+    for row, before in enumerate((0, 4, 5, 6)):
+        ties = [label + apart * (k - before) for k in range(7)]
+        logits[0, row, [i for i in ties if 0 <= i < 701]] = 2.0
+    check(Case(logits, torch.full((1, 5), label), None, list(ids)))
 
 
 def test_rising_and_falling_logits(tiny_tiles):
@@ -220,7 +218,7 @@ def test_a_compiler_that_fails_costs_the_speed_and_nothing_else(monkeypatch):
         def __getitem__(self, grid):
             raise RuntimeError("no compiler here")
 
-    def on_cuda(self, logits):
+    def on_cuda(self, place, dtype):
         return self.backend if self._failed or self._asked == "torch" else backends._on_cuda()
 
     case = make(2, 6, 60, 9, coord=0.5)
@@ -237,6 +235,20 @@ def test_a_compiler_that_fails_costs_the_speed_and_nothing_else(monkeypatch):
     assert window.close(mode="train", global_step=1).metrics == expected.metrics
     with pytest.raises(RuntimeError, match="no compiler here"):
         LogitsReducer(case.ids, backend="triton").compute(case.logits, case.labels)
+
+
+def test_a_tensor_of_another_kind_is_left_to_torch():
+    """A sharded tensor, say, holds no memory that a kernel could read."""
+
+    class Sharded(torch.Tensor):
+        pass
+
+    case = make(1, 4, 60, 9)
+    reducer = LogitsReducer(case.ids, backend="triton")
+    found = reducer.compute(case.logits.as_subclass(Sharded), case.labels)
+    assert reducer.backend.name == "torch"
+    assert "Sharded" in reducer.backend.why
+    assert found.keys() == reducer.compute(case.logits, case.labels).keys()
 
 
 def test_an_exhausted_memory_is_no_reason_to_give_up(monkeypatch):
