@@ -83,14 +83,16 @@ def test_every_temperature_over_many_tiles(scale, temperature, tiny_tiles):
     check(case, temperature=temperature)
 
 
-@pytest.mark.parametrize("label", [5, 128, 303, 391, 700])
+@pytest.mark.parametrize(
+    ("label", "value"), [(5, -0.5), (128, 0.0), (303, 2.0), (391, -0.5), (700, 0.0)]
+)
 @pytest.mark.parametrize(("apart", "ids"), [(1, range(640, 660)), (29, [3, 650, 389])])
-def test_equal_logits_rank_by_their_ids(label, apart, ids, tiny_tiles):
+def test_equal_logits_rank_by_their_ids(label, value, apart, ids, tiny_tiles):
     """Some of six ties stand before the label: in its own load, in its tile, or far away."""
     logits = torch.full((1, 5, 701), -1.0)
     for row, before in enumerate((0, 4, 5, 6)):
         ties = [label + apart * (k - before) for k in range(7)]
-        logits[0, row, [i for i in ties if 0 <= i < 701]] = 2.0
+        logits[0, row, [i for i in ties if 0 <= i < 701]] = value
     check(Case(logits, torch.full((1, 5), label), None, list(ids)))
 
 
