@@ -73,7 +73,7 @@ def launches(work: Callable[[], object]) -> int:
         work()
         torch.cuda.synchronize()
     return sum(
-        event.device_type is torch.autograd.DeviceType.CUDA and "Memcpy" not in event.name
+        event.device_type == torch.autograd.DeviceType.CUDA and "Memcpy" not in event.name
         for event in profile.events()
     )
 

@@ -111,7 +111,7 @@ def test_an_observation_is_four_launches():
     kernels = [
         event.name
         for event in profile.events()
-        if event.device_type is torch.autograd.DeviceType.CUDA and "Memcpy" not in event.name
+        if event.device_type == torch.autograd.DeviceType.CUDA and "Memcpy" not in event.name
     ]
     assert len(kernels) == 4, kernels
 
