@@ -137,6 +137,16 @@ def test_masked_coordinates_beside_the_target(enabled):
     assert found.nonfinite["coord_diag/soft_ce"] == "inf"
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_T03_a_label_out_of_range_is_counted_before_it_is_an_index(dtype):
+    case = make(2, 9, 60, 9, supervised=1.0, coord=0.5)
+    case.labels[0, 2:8] = torch.tensor([60, 61, 32_000, -1, -99, -101])
+    case.labels = case.labels.to(dtype)
+    found = check(case)
+    assert found.metrics["contract/labels_out_of_range_total"] == 6
+    assert found.metrics["token_count"] == 10
+
+
 def test_all_masked_but_one_part():
     case = make(1, 4, 60, 9, supervised=1.0, coord=0.5)
     for masked in (case.ids, [i for i in range(60) if i not in case.ids]):
