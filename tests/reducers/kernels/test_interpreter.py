@@ -23,7 +23,7 @@ HERE = "tests/reducers"
 AGREEMENT = "any_batch or N06 or N07 or any_settings or nearly_certain or gate or stable or capped"
 FAULTS = (
     "T05 or N09_nothing or T04_all_ignored or T04_a_dropped or do_not_matter or T13"
-    " or no_probability or but_broken or (T04 and shifted) or and not autocast)"
+    " or no_probability or but_broken or (T04 and shifted) or (T08 and not autocast)"
     " or T09 or padding"
 )
 
