@@ -36,6 +36,14 @@ class Tables(NamedTuple):
     settings: Tensor
 
 
+class Read(NamedTuple):
+    """What ``read_rows`` leaves of n rows: ``[n]``, ``[12, n]`` and ``[n]``."""
+
+    flags: Tensor
+    columns: Tensor
+    slots: Tensor
+
+
 class Kernels:
     """The kernels of one reducer.
 
@@ -70,17 +78,21 @@ class Kernels:
         if layout is None:
             layout = self._layouts[asked] = layout_of(asked)
         with _current(logits.device):
-            return layout, self._launched(logits, labels, types, asked, layout)
+            read = self._read(logits, labels, asked)
+            partials = self._summed(read, labels if types is None else types, asked)
+            return layout, self._filled(read, partials, asked, layout)
 
-    def _launched(
-        self, logits: Tensor, labels: Tensor, types: Tensor | None, asked: Asked, layout: Layout
-    ) -> Tensor:
+    def _read(self, logits: Tensor, labels: Tensor, asked: Asked) -> Read:
+        """The first launch: a program a row."""
         device, (count, length, size) = logits.device, logits.shape
-        rows, tables = count * length, self._tables_on(device)
+        rows, tables, program = (
+            count * length,
+            self._tables_on(device),
+            self._program(logits, asked),
+        )
         # Each a tensor of its own, so that all are aligned and no number of rows is a new program.
         flags, slots = (torch.empty(rows, dtype=torch.int32, device=device) for _ in range(2))
         columns = torch.empty(STORED, rows, dtype=torch.float64, device=device)
-        program = self._program(logits, asked)
         if rows:
             read_rows[(rows,)](
                 logits,
@@ -100,15 +112,19 @@ class Kernels:
                 enable_fp_fusion=True,
                 **program.arguments,
             )
-        partials = torch.empty(PARTS, len(Column), POPULATIONS, dtype=torch.float64, device=device)
-        placed = labels if types is None else types
-        sum_columns[(PARTS, len(Column))](
-            flags,
-            columns,
+        return Read(flags, columns, slots)
+
+    def _summed(self, read: Read, placed: Tensor, asked: Asked) -> Tensor:
+        """The second launch: every column over every population, in parts of the rows."""
+        shape = (PARTS, len(Column), POPULATIONS)
+        partials = torch.empty(shape, dtype=torch.float64, device=placed.device)
+        sum_columns[shape[:2]](
+            read.flags,
+            read.columns,
             placed,
             partials,
-            rows,
-            length,
+            len(read.flags),
+            placed.shape[1],
             *placed.stride(),
             self._settings.most,
             TYPED=asked.typed,
@@ -118,15 +134,18 @@ class Kernels:
             ROWS=ROWS,
             enable_fp_fusion=True,
         )
+        return partials
+
+    def _filled(self, read: Read, partials: Tensor, asked: Asked, layout: Layout) -> Tensor:
+        """The third launch: the states from the parts."""
+        device, sums, counts = partials.device, len(layout.typed), layout.counts
         states = torch.empty(layout.size, dtype=torch.float64, device=device)
-        table = self._table_on(device, asked, layout)
-        sums, counts = len(layout.typed), layout.counts
         fill_states[(-(-sums // BLOCK) - (-counts // BLOCK),)](
             partials,
-            slots,
-            table,
+            read.slots,
+            self._table_on(device, asked, layout),
             states,
-            rows,
+            len(read.slots),
             sums,
             counts,
             TYPED=asked.typed,

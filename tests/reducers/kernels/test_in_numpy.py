@@ -134,7 +134,9 @@ def test_masked_coordinates_beside_the_target(enabled):
     case.logits[..., case.ids[0]] = -math.inf
     case.labels[0, 1:] = torch.tensor(case.ids[1:6])
     found = check(case, enabled=enabled, target_sigma=5.0)
-    assert found.nonfinite["coord_diag/soft_ce"] == "inf"
+    assert found.nonfinite["coord_diag/soft_ce"] == found.nonfinite["coord_diag/loss"] == "inf"
+    found = check(case, enabled=enabled, target_sigma=5.0, soft_ce_weight=0.0)
+    assert "coord_diag/loss" not in found.nonfinite
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
