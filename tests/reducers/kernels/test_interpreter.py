@@ -15,7 +15,10 @@ import pytest
 from tests.reducers.cases import INTERPRETED
 
 pytest.importorskip("triton", reason="the extra gpu is not installed")
-pytestmark = pytest.mark.skipif(INTERPRETED, reason="these tests start the interpreter")
+pytestmark = [
+    pytest.mark.skipif(INTERPRETED, reason="these tests start the interpreter"),
+    pytest.mark.timeout(900),
+]
 
 ROOT = Path(__file__).parents[3]
 HERE = "tests/reducers"
