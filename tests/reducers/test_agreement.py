@@ -111,6 +111,15 @@ def test_a_row_that_is_nearly_certain_keeps_its_loss():
     assert found["base_ce/loss"] == pytest.approx(expected, rel=2e-6, abs=0)
 
 
+@pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
+def test_coordinates_that_are_masked_leave_the_text_as_it_is(shift, place):
+    """Without a probability they have no scale, however far the other logits are from 0."""
+    case = make(1, 6, 60, 9, supervised=1.0, coord=0.0)
+    case.logits += shift
+    case.logits[..., case.ids] = -torch.inf
+    check(case)
+
+
 def test_the_gate_keeps_its_digits_where_all_mass_is_inside():
     logits = torch.zeros(1, 2, 1000)
     logits[0, 0, 900:] = 30.0

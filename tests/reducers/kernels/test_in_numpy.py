@@ -149,8 +149,10 @@ def test_T03_a_label_out_of_range_is_counted_before_it_is_an_index(dtype):
     assert found.metrics["token_count"] == 10
 
 
-def test_all_masked_but_one_part():
+@pytest.mark.parametrize("shift", [0.0, -1e4])
+def test_all_masked_but_one_part(shift):
     case = make(1, 4, 60, 9, supervised=1.0, coord=0.5)
+    case.logits += shift
     for masked in (case.ids, [i for i in range(60) if i not in case.ids]):
         logits = case.logits.clone()
         logits[..., masked] = -math.inf
