@@ -73,7 +73,8 @@ def test_coordinates_anywhere_among_the_tiles(start, tiny_tiles):
 @pytest.mark.parametrize("layout", ["contiguous", "permuted", "scattered"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_every_dtype_over_many_tiles(dtype, layout, tiny_tiles):
-    check(make(1, 4, 701, 40, layout=layout, dtype=dtype, supervised=1.0, coord=0.5))
+    case = make(1, 4, 701, 40, layout=layout, dtype=dtype, supervised=1.0, coord=0.5)
+    check(case, target_truncate=2, ce_weight=0.5)
 
 
 @pytest.mark.parametrize("temperature", [1e-38, 0.7, 1e3])
@@ -153,10 +154,12 @@ def test_T03_a_label_out_of_range_is_counted_before_it_is_an_index(dtype):
 def test_all_masked_but_one_part(shift):
     case = make(1, 4, 60, 9, supervised=1.0, coord=0.5)
     case.logits += shift
+    case.labels[0, 1:3] = torch.tensor([case.ids[2], case.ids[-1] + 1])
     for masked in (case.ids, [i for i in range(60) if i not in case.ids]):
         logits = case.logits.clone()
         logits[..., masked] = -math.inf
-        check(Case(logits, case.labels, case.types, case.ids))
+        found = check(Case(logits, case.labels, None, case.ids))
+        assert found.metrics["token_count"] >= 1
 
 
 @pytest.mark.parametrize(("most", "parts"), [(1, 1), (3, 4), (7, 1), (1000, 4)])
@@ -196,9 +199,16 @@ def test_labels_and_types_of_any_integers_and_strides(dtype):
 def test_types_are_dropped_by_the_same_rule(shift):
     case = make(2, 12, 40, 20, supervised=1.0, coord=0.8)
     case.types = torch.roll(case.types, shift, 1)
-    unusable = case.types[:, :-1]
     check(case)
-    check(Case(case.logits, case.labels, unusable, case.ids)) if not shift else None
+
+
+def test_types_of_another_shape_or_with_an_unknown_id_are_dropped():
+    case = make(2, 6, 40, 20, supervised=1.0, coord=0.5)
+    unknown = case.types.clone()
+    unknown[1, 3] = 7
+    for types in (unknown, case.types[:, :-1]):
+        found = check(Case(case.logits, case.labels, types, case.ids))
+        assert found.metrics["contract/token_types_dropped_total"] == 1
 
 
 def test_ten_per_cent_of_the_coordinate_types_may_be_wrong():
