@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter reads tenso
 
 @pytest.fixture
 def built_for_cuda(monkeypatch):
-    """A torch that knows CUDA, on a machine that may have none."""
+    """A torch that knows CUDA, and triton, on a machine that may have neither."""
     monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(backends, "find_spec", lambda name: name)
     backends._on_cuda.cache_clear()
     yield
     backends._on_cuda.cache_clear()
