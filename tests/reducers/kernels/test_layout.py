@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from coordexp_metrics import CATALOGUE
 from coordexp_metrics.catalogue.coord_diag import Forward
@@ -82,3 +83,49 @@ def test_a_new_length_is_no_new_program():
     assert programs[0] == programs[1] == programs[2]
     odd = program_of(torch.empty(2, 7, 1001, device="meta"), settings, asked)
     assert odd.unit == 1
+
+
+class Operations(TorchDispatchMode):
+    """What torch is asked to do, and how many bytes it makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.made = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.called.append(func.overloadpacket.__name__)
+        if self.called[-1] == "empty":
+            self.made += out.numel() * out.element_size()
+        return out
+
+
+def test_an_observation_is_three_launches_and_one_addition(monkeypatch):
+    """And a thousandth of the logits in memory: counted without a device, and without a launch."""
+    pytest.importorskip("triton", reason="the extra gpu is not installed")
+    from coordexp_metrics.reducers.kernels import launch
+
+    launched = []
+
+    class Kernel:
+        def __init__(self, name):
+            self._name = name
+
+        def __getitem__(self, grid):
+            return lambda *arguments, **constants: launched.append((self._name, grid))
+
+    for name in ("read_rows", "sum_columns", "fill_states"):
+        monkeypatch.setattr(launch, name, Kernel(name))
+    reducer, window = LogitsReducer(range(1000)), Window(CATALOGUE, group="local")
+    kernels = launch.Kernels(reducer._settings)
+    monkeypatch.setattr(reducer._choice, "kernels", lambda logits, settings: kernels)
+    logits = torch.empty(1, 8192, 152_936, dtype=torch.bfloat16, device="meta")
+    labels = torch.empty(1, 8192, dtype=torch.int64, device="meta")
+    reducer.observe(window, logits, labels, labels)
+    launched.clear()
+    with Operations() as operations:
+        reducer.observe(window, logits, labels, labels)
+    assert [name for name, _ in launched] == ["read_rows", "sum_columns", "fill_states"]
+    assert launched[0][1] == (8192,)
+    assert [name for name in operations.called if name not in {"empty", "detach"}] == ["add"]
+    assert 0 < operations.made <= 1e-3 * logits.numel() * logits.element_size()
