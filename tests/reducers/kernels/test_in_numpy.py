@@ -122,10 +122,13 @@ def test_what_is_not_finite_costs_its_own_row(value, place, tiny_tiles):
     case = make(1, 4, 701, 20, supervised=1.0, coord=0.5)
     case.ids = list(range(100, 120))
     case.labels[0, 1:] = torch.tensor([110, 350, 5])
-    case.logits[0, 1, place] = value
-    found = check(Case(case.logits, case.labels, None, case.ids))
-    lost = found.metrics.get("contract/nonfinite_rows_total", 0)
-    assert lost == (1 if value != -math.inf or place == 350 else 0)
+    for row, target in ((0, 110), (1, 350)):
+        logits = case.logits.clone()
+        logits[0, row, place] = value
+        found = check(Case(logits, case.labels, None, case.ids))
+        lost = found.metrics.get("contract/nonfinite_rows_total", 0)
+        assert lost == (1 if value != -math.inf or place == target else 0)
+        assert found.nonfinite.keys().isdisjoint({"token_acc", "coord_diag/p_gt_mean"})
 
 
 @pytest.mark.parametrize("enabled", [True, False])
