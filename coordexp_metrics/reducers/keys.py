@@ -180,7 +180,6 @@ class Rows:
             self._positions.is_coord,
             weights.enabled,
         )
-        self._window.observe(of.enabled, float(on))
         self._window.observe(of.coord_tokens, self._coord.sum())
         self._term(of.soft_ce, bins.soft_ce, at, in_loss=on)
         self._term(of.w1, bins.w1, at, in_loss=on)

@@ -32,7 +32,9 @@ __all__ = [
     "positions_in",
     "positions_of",
     "refuse_labels",
+    "refuse_shapes",
     "shifted",
+    "types_fit",
     "unusable",
     "with_types",
 ]
@@ -205,10 +207,15 @@ def with_types(
 
 def integers_on(device: torch.device, values: Any, shape: torch.Size) -> Tensor | None:
     """Whole numbers of the shape as int64 on a device; None where they are something else."""
-    if not _are_integers(values) or values.shape != shape:
+    if not types_fit(values, shape):
         return None
     found: Tensor = values.detach().to(device, torch.int64, non_blocking=True)
     return found
+
+
+def types_fit(token_types: Any, shape: torch.Size) -> bool:
+    """Whether types have the shape and the kind of labels; what they hold is another question."""
+    return _are_integers(token_types) and bool(token_types.shape == shape)
 
 
 def _are_integers(values: Any) -> bool:
@@ -224,6 +231,12 @@ def refuse_labels(labels: Any, shape: torch.Size, argument: str = "labels") -> N
         raise unusable(argument, labels, f"must be a tensor of integers {dimensions}")
     if labels.shape != shape:
         raise unusable(argument, tuple(labels.shape), f"must have the shape {tuple(shape)}")
+
+
+def refuse_shapes(logits: Any, labels: Any) -> None:
+    """Raise an ObservationError where logits or labels cannot be used at all."""
+    _refuse_logits(logits)
+    refuse_labels(labels, logits.shape[:2])
 
 
 def _refuse_logits(logits: Any) -> None:

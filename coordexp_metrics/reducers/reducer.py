@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -11,25 +11,21 @@ from ..catalogue import CATALOGUE
 from ..catalogue.coord_diag import Forward
 from ..catalogue.health import Health
 from ..catalogue.progress import Packing
-from ..contract.errors import DeclarationError
+from ..catalogue.stage1 import Stage1CoordDiag
 from ..window import Window
+from .backends import Backend, Choice
+from .by_kernels import observe_by_kernels
 from .chunks import Read
 from .coord_distribution import SoftTarget
 from .coord_vocabulary import CoordVocabulary
+from .kernels.program import Settings
 from .keys import CoordWeights, Rows
-from .positions import positions_of
+from .positions import positions_of, refuse_shapes
 from .rowstats import Request, row_statistics
 from .settings import refuse, refuse_term
 from .streaming import Streaming
 
 __all__ = ["Backend", "LogitsReducer"]
-
-
-class Backend(NamedTuple):
-    """What computes the row statistics, and why it was chosen."""
-
-    name: str
-    why: str
 
 
 class LogitsReducer(Streaming):
@@ -50,10 +46,13 @@ class LogitsReducer(Streaming):
         coord_monitor_mass: whether to log ``coord_monitor/coord_vocab_mass_*``.
         coord_monitor_mass_max_tokens: at most so many supervised tokens of a micro-batch, equally
             far apart, are read for those masses; 0 reads all.
-        backend: ``"auto"`` or ``"torch"``; ``.backend`` says what was chosen and why.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``: kernels on a CUDA device. ``auto`` takes
+            them where triton is installed and plain torch anywhere else; ``.backend`` says which
+            read the last batch, or will read the first, and why.
 
     Raises:
         DeclarationError: an argument cannot be right; it says which and why.
+        MissingExtraError: ``backend="triton"``, which is not installed.
 
     >>> import torch
     >>> reducer = LogitsReducer(coord_token_ids=[2, 3, 4])
@@ -91,8 +90,22 @@ class LogitsReducer(Streaming):
         self.log_top5 = log_top5
         self.coord_monitor_mass = coord_monitor_mass
         self.coord_monitor_mass_max_tokens = int(most)
-        self.backend = _backend(backend)
+        self._choice = Choice(backend)
         self._soft_target = SoftTarget(len(self.vocabulary), target_sigma, target_truncate)
+        self._settings = Settings(
+            self.vocabulary,
+            self._soft_target,
+            self.temperature,
+            self.weights,
+            log_top5,
+            coord_monitor_mass,
+            self.coord_monitor_mass_max_tokens,
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """What read the last batch, or will read the first, and why."""
+        return self._choice.backend
 
     def observe(
         self,
@@ -129,13 +142,24 @@ class LogitsReducer(Streaming):
         0.3333333333333333
         """
         forward = None if provenance is None else Forward(provenance)
+        refuse_shapes(logits, labels)
+        self.vocabulary.refuse_beyond(logits.shape[-1])
+        batch = (logits, labels, token_types)
+        samples = len(labels) if num_samples is None else num_samples
+        if observe_by_kernels(self._choice, self._settings, window, batch, forward):
+            if forward is None:
+                self._observe_batch(window, samples)
+        else:
+            self._fold(window, self._read(batch, forward), samples, forward)
+
+    def _read(self, batch: tuple[Tensor, Tensor, Any], forward: Forward | None) -> Read:
+        """The reference beside the kernels: plain torch, on any device."""
+        logits, labels, token_types = batch
         positions, misfits = positions_of(logits, labels, token_types, self.vocabulary)
         wanted = positions.supervised if forward is None else positions.is_coord
         positions = positions.only(wanted)
         request = self._request(forward, entropy=positions.types is not None)
-        statistics = row_statistics(logits.detach(), positions, request)
-        samples = len(labels) if num_samples is None else num_samples
-        self._fold(window, Read(positions, statistics, misfits), samples, forward)
+        return Read(positions, row_statistics(logits.detach(), positions, request), misfits)
 
     def _request(self, forward: Forward | None = None, *, entropy: bool) -> Request:
         """What is to be read: of a forward pass with a provenance, the coordinates alone."""
@@ -165,9 +189,14 @@ class LogitsReducer(Streaming):
             rows.observe_forward(forward)
             return
         window.observe(Health.token_types_dropped_total, misfits.types)
+        self._observe_batch(window, num_samples)
+        self._observe(rows, typed=positions.types is not None)
+
+    def _observe_batch(self, window: Window, num_samples: float | Tensor | None) -> None:
+        """What no row says."""
+        window.observe(Stage1CoordDiag.enabled, float(self.weights.enabled))
         if num_samples is not None:
             window.observe(Packing.num_samples, num_samples)
-        self._observe(rows, typed=positions.types is not None)
 
     def _observe(self, rows: Rows, *, typed: bool) -> None:
         rows.observe_tokens(top5=self.log_top5)
@@ -200,11 +229,3 @@ class LogitsReducer(Streaming):
         found = {**payload.metrics, **{k: float(v) for k, v in payload.nonfinite.items()}}
         # Among several ranks the window spells what is this rank's own local/<key>.
         return {key.removeprefix("local/"): value for key, value in found.items()}
-
-
-def _backend(asked: str) -> Backend:
-    if asked == "auto":
-        return Backend("torch", "the only backend of this build: plain torch, on any device")
-    if asked == "torch":
-        return Backend("torch", "asked for")
-    raise DeclarationError(f"backend {asked!r} is unknown; there are 'auto' and 'torch'")

@@ -126,8 +126,9 @@ def _of_rows(matrix: Tensor, positions: Positions, request: Request) -> RowStati
     top = top.squeeze(1)
     powers = coords.exp()
     text, text_dot = read.rest + winner, read.rest_dot
-    scale = (top - peak).exp()
     inside = powers.sum(1)
+    # Without a probability inside there is no scale: far from 0 it would be infinite.
+    scale = torch.where(inside > 0, (top - peak).exp(), 0.0)
     log_all = (text + inside * scale).log()
     entropy = torch.zeros_like(peak)
     if request.entropy:

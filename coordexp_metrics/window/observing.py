@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..contract.errors import ObservationError
@@ -75,6 +76,7 @@ class Observations:
         self.host = Local()
         self.tensors: dict[str, Tensor] = {}
         self.withheld: dict[str, Tensor] = {}
+        self.sums: dict[tuple[tuple[Observed, ...], Any], Tensor] = {}
         self._late = _Late()
 
     def add(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
@@ -125,12 +127,21 @@ class Observations:
             before = self.withheld.get(key)
             self.withheld[key] = withheld if before is None else before + withheld
 
+    def add_sums(self, metrics: tuple[Observed, ...], states: Tensor) -> None:
+        """Fold the states of many metrics in with one addition; see ``Window.observe_sums``."""
+        batch = (metrics, states.device)
+        known = self.sums.get(batch)
+        self.sums[batch] = states if known is None else known + states
+
     def take(self) -> Taken:
         """All of it, on its way to the host; nothing is left here."""
-        states = [*self.tensors.values(), *self.withheld.values(), *self._late.tensors]
+        apart = [*self.tensors.values(), *self.withheld.values(), *self.sums.values()]
+        states = [*apart, *self._late.tensors]
         copy = tensors.Copy(states) if states else None
-        taken = Taken(self.host, list(self.tensors), list(self.withheld), self._late, copy)
-        self.host, self.tensors, self.withheld, self._late = Local(), {}, {}, _Late()
+        sums = [metrics for metrics, _ in self.sums]
+        taken = Taken(self.host, list(self.tensors), list(self.withheld), sums, self._late, copy)
+        self.host, self._late = Local(), _Late()
+        self.tensors, self.withheld, self.sums = {}, {}, {}
         return taken
 
 
@@ -172,6 +183,7 @@ class Taken:
     host: Local
     keys: list[str]
     withheld: list[str]
+    sums: list[tuple[Observed, ...]]
     late: _Late
     copy: tensors.Copy | None
 
@@ -182,6 +194,10 @@ class Taken:
             self.host.fold(metrics[key], tuple(next(rows)))
         for key in self.withheld:
             self.host.withhold(key, int(next(rows)[0]))
+        for many in self.sums:
+            numbers = iter(next(rows))
+            for metric in many:
+                self.host.fold(metric, tuple(islice(numbers, len(metric.reduction.slots))))
         self.late.fold_into(self.host, rows)
         return self.host
 

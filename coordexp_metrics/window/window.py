@@ -104,6 +104,7 @@ class Window:
             package = f"coordexp-metrics {package_version()}"
             ranks.agree((package, f"catalogue {catalogue.digest}", f"layout {self.layout.digest}"))
         self._observations = Observations(device)
+        self._summed: dict[tuple[Observed, ...], int] = {}
         self._steps = Steps(catalogue, self.layout, ranks)
         self._lagging: Lagging[Closed] | None = Lagging() if lag else None
         self.withheld: dict[str, int] = {}
@@ -143,6 +144,38 @@ class Window:
         """
         key = metric if isinstance(metric, str) else metric.key
         self._observations.add(self.layout.metrics.get(key) or self._found(key), statistics)
+
+    def observe_sums(self, metrics: tuple[Observed, ...], states: Tensor) -> None:
+        """Fold one observation of each of many metrics in, as one tensor and with one addition.
+
+        Args:
+            metrics: totals, means and quantiles, each once; the same tuple for the same states.
+            states: float64 ``[n]`` on any device: for each metric its slots, a total's sum and 1, a
+                mean's weighted sum and weight, a quantile's counts by bin. What is not finite
+                stays, so the sums of monitors must be finite: nothing is withheld here.
+
+        Raises:
+            UnknownKeyError: the catalogue has no such key.
+            ObservationError: a metric is no sum, or the states are of another size.
+
+        >>> import torch
+        >>> from coordexp_metrics import CATALOGUE
+        >>> window = Window(CATALOGUE)
+        >>> metrics = (CATALOGUE["token_acc"], CATALOGUE["token_count"])
+        >>> window.observe_sums(metrics, torch.tensor([4.0, 5.0, 5.0, 1.0], dtype=torch.float64))
+        >>> window.close(mode="train", global_step=7).metrics
+        {'token_acc': 0.8, 'token_count': 5}
+        """
+        if metrics not in self._summed:
+            for metric in metrics:
+                found = self.layout.metrics.get(metric.key) or self._found(metric.key)
+                if not found.reduction.adds:
+                    raise ObservationError(metric.key, "metric", metric.kind, "is no sum")
+            self._summed[metrics] = sum(len(metric.reduction.slots) for metric in metrics)
+        if states.shape != (needed := (self._summed[metrics],)):
+            why = f"must have the shape {needed}"
+            raise ObservationError(metrics[0].key, "states", str(tuple(states.shape)), why)
+        self._observations.add_sums(metrics, states.detach())
 
     def _found(self, key: str) -> Observed:
         """The metric behind an alias, or behind a name that an open family reads as another."""

@@ -1,5 +1,6 @@
 """Batches to try: any shape, any coordinate ids, ties, extremes, rows that are not finite."""
 
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -9,9 +10,15 @@ from hypothesis import strategies as st
 from coordexp_metrics.reducers import hosts
 from tests.reducers.reference import COORD, DESC, FORMAT, IGNORE
 
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 LAYOUTS = ("contiguous", "permuted", "scattered")
 SCALES = ("plain", "tied", "extreme", "confident", "masked")
 LAYERS = ("contiguous", "transposed", "sliced", "expanded")
+
+
+def examples(count):
+    """How many examples to try: a tenth where every instruction of a kernel is one of numpy."""
+    return max(5, count // 10) if INTERPRETED else count
 
 
 @dataclass
@@ -111,9 +118,9 @@ def cases(draw, dtypes=(torch.float32,), scales=SCALES):
     )
 
 
-@pytest.fixture(params=["host", "device"])
+@pytest.fixture(params=["kernels"] if INTERPRETED else ["host", "device"])
 def place(request, monkeypatch):
-    """Both paths on the host: rows chosen by content, and all rows behind masks."""
+    """All paths on the host: rows chosen by content, all rows behind masks, kernels in numpy."""
     if request.param == "device":
         monkeypatch.setattr(hosts, "on_host", lambda device: False)
     return request.param

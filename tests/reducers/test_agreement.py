@@ -7,13 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordexp_metrics.reducers import LogitsReducer
-from tests.reducers.cases import SCALES, cases, make
+from tests.reducers.cases import SCALES, cases, examples, make
 from tests.reducers.reference import reference, rows_of
 
 P90 = "coord_diag/expected_bin_abs_err_p90"
 EXACT = ("_count", "_tokens", "_frac", "_acc", "_top5", "_total", "_samples")
 MANY = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(80),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -78,7 +80,7 @@ def test_N07_any_temperature(case, temperature, place):
     check(case, temperature=temperature)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     case=cases(scales=("plain",)),
     sigma=st.sampled_from([1e-3, 0.5, 2.0, 500.0]),
@@ -107,6 +109,15 @@ def test_a_row_that_is_nearly_certain_keeps_its_loss():
     found = LogitsReducer([900, 901]).compute(logits, torch.tensor([[0, 7]]))
     expected = 999 * np.exp(-float(logits[0, 0, 7]))
     assert found["base_ce/loss"] == pytest.approx(expected, rel=2e-6, abs=0)
+
+
+@pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
+def test_coordinates_that_are_masked_leave_the_text_as_it_is(shift, place):
+    """Without a probability they have no scale, however far the other logits are from 0."""
+    case = make(1, 6, 60, 9, supervised=1.0, coord=0.0)
+    case.logits += shift
+    case.logits[..., case.ids] = -torch.inf
+    check(case)
 
 
 def test_the_gate_keeps_its_digits_where_all_mass_is_inside():

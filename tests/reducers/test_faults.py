@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coordexp_metrics import CATALOGUE, DeclarationError, ObservationError
 from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.window import Window
-from tests.reducers.cases import make
+from tests.reducers.cases import examples, make
 from tests.reducers.test_agreement import check
 
 NONFINITE = "contract/nonfinite_rows_total"
@@ -104,7 +104,9 @@ def test_N08_nothing_but_broken_rows(place):
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
 def test_N08_any_rows_broken_any_way(seed, share, place):

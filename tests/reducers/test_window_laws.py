@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from coordexp_metrics import CATALOGUE
 from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.window import Window
-from tests.reducers.cases import cases, make
+from tests.reducers.cases import cases, examples, make
 
 
 def payload_of(case, pieces, typed=True, **settings):
@@ -27,7 +27,9 @@ def assert_same(one, other):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data(), typed=st.booleans())
 def test_N13_any_micro_batches(data, typed, place):
@@ -61,7 +63,7 @@ def test_N12_the_number_of_threads_changes_nothing():
     assert one.metrics == three.metrics
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(case=cases())
 def test_host_and_device_are_one_definition(case):
     from coordexp_metrics.reducers import hosts

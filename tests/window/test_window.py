@@ -1,5 +1,6 @@
 """Observations fold as they come, in any order; ratios are born at the close."""
 
+import math
 import subprocess
 import sys
 
@@ -328,3 +329,64 @@ def test_a_tensor_that_is_no_real_number_is_refused_and_nothing_of_it_stays():
             window.observe(Objective.loss, torch.tensor(5.0), wrong)
     window.observe(Objective.loss, torch.tensor(3.0), 1)
     assert window.close(mode="train", global_step=1).metrics == {"loss": 3.0}
+
+
+def bulk(metrics, observations):
+    """The states of many metrics as one tensor."""
+    states = [metric.reduction.lift(*values) for metric, values in observations]
+    assert [metric for metric, _ in observations] == list(metrics)
+    return torch.tensor([slot for state in states for slot in state], dtype=torch.float64)
+
+
+def test_many_sums_at_once_are_many_observations():
+    """One tensor of states folds as its metrics would one by one, and beside them."""
+    alone, together = Window(SMALL, group="local"), Window(SMALL, group="local")
+    metrics = (Rollout.matched, Diag(Forward.ROLLOUT).p_gt_mean, Diag(Forward.ROLLOUT).error_p90)
+    for k in (1, 2, 3):
+        observations = [
+            (metrics[0], (k,)),
+            (metrics[1], (0.5 * k, k)),
+            (metrics[2], ([0.25 * k, 90.0],)),
+        ]
+        for metric, values in observations:
+            alone.observe(metric, *values)
+        if k == 2:
+            for metric, values in observations:
+                together.observe(metric, *values)
+        else:
+            together.observe_sums(metrics, bulk(metrics, observations))
+    together.observe_sums(metrics[:1], torch.tensor([5.0, 1.0], dtype=torch.float64))
+    alone.observe(metrics[0], 5)
+    one, other = (w.close(mode="train", global_step=1).metrics for w in (alone, together))
+    assert one == other
+    assert other["rollout/matched"] == 11
+    assert not together.close(mode="train", global_step=2).metrics
+
+
+def test_many_sums_keep_what_is_not_finite():
+    window = Window(SMALL, group="local")
+    window.observe_sums((Objective.loss,), torch.tensor([math.nan, 3.0], dtype=torch.float64))
+    assert window.close(mode="train", global_step=1).nonfinite == {"loss": "nan"}
+
+
+def test_many_sums_survive_a_checkpoint():
+    window, other = Window(SMALL, group="local"), Window(SMALL, group="local")
+    window.observe_sums((Rollout.matched,), torch.tensor([5.0, 1.0], dtype=torch.float64))
+    other.load_state_dict(window.state_dict())
+    assert other.close(mode="train", global_step=1).metrics["rollout/matched"] == 5
+
+
+@pytest.mark.parametrize(
+    ("metrics", "states", "says"),
+    [
+        ((Rollout.matched,), torch.zeros(3), "must have the shape"),
+        ((Rollout.matched,), torch.zeros(1, 2), "must have the shape"),
+        ((Knobs.peak,), torch.zeros(1), "is no sum"),
+        ((Rollout.precision,), torch.zeros(2), "is computed, not observed"),
+    ],
+)
+def test_many_sums_that_do_not_fit_are_refused(metrics, states, says):
+    window = Window(SMALL, group="local")
+    with pytest.raises(ObservationError, match=says):
+        window.observe_sums(metrics, states)
+    assert not window.close(mode="train", global_step=1).metrics
