@@ -127,7 +127,7 @@ def positions_of(
         ObservationError: logits or labels cannot be used at all.
         DeclarationError: the vocabulary does not hold all coordinate ids.
     """
-    _refuse_logits(logits)
+    refuse_shapes(logits, labels)
     size, device = logits.shape[-1], logits.device
     return positions_in(logits.shape[:2], size, device, labels, token_types, vocabulary)
 
@@ -235,15 +235,11 @@ def refuse_labels(labels: Any, shape: torch.Size, argument: str = "labels") -> N
 
 def refuse_shapes(logits: Any, labels: Any) -> None:
     """Raise an ObservationError where logits or labels cannot be used at all."""
-    _refuse_logits(logits)
-    refuse_labels(labels, logits.shape[:2])
-
-
-def _refuse_logits(logits: Any) -> None:
     if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
         raise unusable("logits", logits, "must be a floating-point tensor [B, S, V]")
     if logits.dim() != 3 or not logits.shape[-1]:
         raise unusable("logits", tuple(logits.shape), "must have the shape [B, S, V], V > 0")
+    refuse_labels(labels, logits.shape[:2])
 
 
 def unusable(argument: str, value: object, why: str) -> ObservationError:
