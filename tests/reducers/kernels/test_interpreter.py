@@ -62,4 +62,4 @@ def test_the_laws_of_the_reducer_hold_for_the_kernels(files, selection, least):
 def test_all_laws_of_the_reducer_hold_for_the_kernels():
     """All of them; those that count the operations of torch have none to count."""
     files = ["test_agreement.py", "test_faults.py", "test_window_laws.py"]
-    assert interpreted(files, "not N12") > 150
+    assert interpreted(files, "not N12") > 100
