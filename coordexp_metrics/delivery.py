@@ -1,7 +1,8 @@
 """One thread checks what was handed over and feeds the sinks; whoever waits for it waits bounded.
 
 It polls, so that ``emit`` need not wake it: a lock between the two would be one that a signal
-handler, a fork or a finaliser finds held.
+handler, a fork or a finaliser finds held. And it polls seldom: each look takes the interpreter from
+the thread that trains, and what waits for one is in the spool.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .workers import at_work, is_at_work
 
 __all__ = ["Delivery", "FlushReport"]
 
-EAGER, LAZY = 0.005, 0.05  # seconds between two looks at the inbox
+PACE = 0.05  # seconds between two looks at the inbox
 SETTLE = 1.0
 HUNG = 30.0
 _SILENT = frozenset({"forked", "unpickled"})
@@ -116,19 +117,18 @@ class Delivery:
         self._inbox.clear()
 
     def _run(self, ended: Callable[[], None]) -> None:
-        pause = EAGER
         with at_work():
             while not self._ended:
                 with suppress(Exception):  # whatever it is, this thread goes on
-                    pause = EAGER if self.pump() else min(pause * 1.5, LAZY)
+                    self.pump()
                     self._watch()
                 with suppress(Empty):
-                    self._wake.get(timeout=pause)
+                    self._wake.get(timeout=PACE)
                     while True:
                         self._wake.get_nowait()
             until = time.monotonic() + HUNG
             while self.fanout.is_running and time.monotonic() < until:
-                time.sleep(EAGER / 5)
+                time.sleep(PACE / 50)
             ended()
 
     def pump(self) -> int:

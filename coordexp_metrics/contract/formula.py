@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Binary",
     "Constant",
+    "Evaluator",
     "Expression",
     "Parameter",
     "as_expression",

@@ -7,6 +7,7 @@ model is never guarded: an objective that cannot be computed ends the run with a
 from __future__ import annotations
 
 from .guard import Fault, Guard
+from .hidden import HiddenTap
 from .session import TrainerMetrics
 
-__all__ = ["Fault", "Guard", "TrainerMetrics"]
+__all__ = ["Fault", "Guard", "HiddenTap", "TrainerMetrics"]

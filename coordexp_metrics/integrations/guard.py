@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import TracebackType
 
 from ..contract.errors import MetricsError, safe_text
 from ..sinks.entries import on_schedule
@@ -53,15 +54,9 @@ class Guard:
         self.faults: dict[str, Fault] = {}
         self._new = 0
 
-    @contextmanager
-    def diagnostic(self, what: str) -> Iterator[None]:
-        """Run the body; an error in it is counted under ``what`` and goes no further."""
-        try:
-            yield
-        except Exception as error:
-            if self.strict:
-                raise
-            self.note(what, f"{type(error).__name__}: {error}")
+    def diagnostic(self, what: str, of: str = "") -> _Diagnostic:
+        """Run the body; an error in it is counted under ``what of`` and goes no further."""
+        return _Diagnostic(self, what, of)
 
     @contextmanager
     def objective(self, what: str) -> Iterator[None]:
@@ -100,3 +95,26 @@ class Guard:
         """How many faults are new since this was last asked."""
         new, self._new = self._new, 0
         return new
+
+
+class _Diagnostic:
+    """A body that may fail; a generator would cost every step as much as the body."""
+
+    __slots__ = ("_guard", "_of", "_what")
+
+    def __init__(self, guard: Guard, what: str, of: str) -> None:
+        self._guard, self._what, self._of = guard, what, of
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception) or self._guard.strict:
+            return False
+        what = f"{self._what} {safe_text(self._of)[1:-1]}" if self._of else self._what
+        self._guard.note(what, f"{type(error).__name__}: {error}")
+        return True

@@ -11,13 +11,13 @@ says. The logger takes what your module logs itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.data import DistributedSampler
 
 from ..contract.metric import Mode
 from ..token_types import pop_batch_extras
@@ -153,7 +153,7 @@ class MetricsCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if not trainer.sanity_checking:
-            self._observe(outputs, None)
+            self._observe(outputs, None, _repeated(trainer, batch_idx, dataloader_idx))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -174,10 +174,11 @@ class MetricsCallback(Callback):
             self._extras = pop_batch_extras(batch)
             self._labels = batch[self.labels_key].clone()
 
-    def _observe(self, outputs: Any, parts: int | None) -> None:
-        self.metrics.observe_batch(outputs, self._labels, self._extras)
+    def _observe(self, outputs: Any, parts: int | None, repeated: int = 0) -> None:
+        own = len(self._labels) - repeated if repeated and self._labels is not None else None
+        self.metrics.observe_batch(outputs, self._labels, self._extras, samples=own)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
-        if loss is not None:
+        if loss is not None and own != 0:
             # Lightning has divided a training loss by the accumulated batches already.
             self.metrics.observe_loss(loss, 1 / parts if parts else 1.0)
 
@@ -188,5 +189,22 @@ class MetricsCallback(Callback):
         if mode == "eval":
             values = to_trainer(values, "eval", self.metrics.registry.catalogue)
         with self.metrics.guard.diagnostic("handing values to Lightning"):
-            finite = {key: value for key, value in values.items() if math.isfinite(value)}
-            pl_module.log_dict(finite, logger=False, on_step=mode == "train", batch_size=1)
+            pl_module.log_dict(values, logger=False, on_step=mode == "train", batch_size=1)
+
+
+def _repeated(trainer: Trainer, batch_idx: int, dataloader_idx: int) -> int:
+    """Samples at the end of a validation batch that only fill up the ranks' equal shares.
+
+    Where a set does not divide, the sampler deals its first samples once more, to the last ranks.
+    """
+    loaders = trainer.val_dataloaders
+    if not isinstance(loaders, (list, tuple)):
+        loaders = [loaders]
+    loader = loaders[dataloader_idx]
+    sampler = getattr(loader, "sampler", None)
+    if not isinstance(sampler, DistributedSampler) or sampler.drop_last:
+        return 0
+    if batch_idx + 1 < len(loader):
+        return 0
+    extra = sampler.total_size - len(sampler.dataset)  # type: ignore[arg-type]
+    return int(sampler.rank >= sampler.num_replicas - extra)

@@ -10,30 +10,40 @@ from ..contract.errors import ObservationError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["logits_of", "share_of", "types_on"]
+__all__ = ["found_logits", "labels_of", "missing_logits", "share_of", "types_on"]
 
-WAY_OUT = "a fused loss keeps none; see LogitsReducer.update"
+WAY_OUT = "a fused loss keeps none: let it call TrainerMetrics.update, or give a HiddenTap"
 
 
-def logits_of(outputs: Any, labels: Any) -> Tensor:
-    """The ``[B, S, V]`` logits that a model returned for labels ``[B, S]``.
+def labels_of(labels: Any) -> Tensor:
+    """The labels of a batch.
 
     Raises:
-        ObservationError: there are none, or there are no labels.
+        ObservationError: there are none.
     """
     import torch
 
     if not isinstance(labels, torch.Tensor):
         raise ObservationError("the logits", "labels", labels, "are missing from the batch")
+    return labels
+
+
+def missing_logits(outputs: Any) -> ObservationError:
+    """The error of outputs without logits, and the ways out."""
+    return ObservationError("the logits", "outputs", outputs, f"hold none; {WAY_OUT}")
+
+
+def found_logits(outputs: Any) -> Tensor | None:
+    """The ``[B, S, V]`` logits among what a model returned, or None."""
+    import torch
+
     if isinstance(outputs, Mapping):
         found = outputs.get("logits")
     elif isinstance(outputs, (tuple, list)):
         found = next((part for part in outputs if getattr(part, "ndim", 0) == 3), None)
     else:
         found = getattr(outputs, "logits", outputs)
-    if not isinstance(found, torch.Tensor):
-        raise ObservationError("the logits", "outputs", outputs, f"hold none; {WAY_OUT}")
-    return found
+    return found if isinstance(found, torch.Tensor) else None
 
 
 def share_of(rows: Any, samples: int | None) -> Any:

@@ -19,7 +19,8 @@ from ..registry import MetricsRegistry
 from ..token_types import BatchExtras
 from ..window import Window
 from .guard import Guard
-from .outputs import logits_of, share_of, types_on
+from .outputs import found_logits
+from .reading import read_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..contract.family import Family
     from ..reducers import LogitsReducer
     from ..window.window import Group
+    from .hidden import HiddenTap
 
 __all__ = ["TrainerMetrics", "numbers"]
 
@@ -39,6 +41,7 @@ class TrainerMetrics:
     Args:
         registry: where finished payloads go; None computes and logs through the trainer alone.
         reducer: what reads the logits; None leaves them unread.
+        hidden: where the logits come from while a fused loss returns none.
         group: the data-parallel ranks, as for :class:`Window`.
         families: the families in use, as for :class:`Window`.
         timeout: how many seconds a collective may take before its group is retired.
@@ -63,6 +66,7 @@ class TrainerMetrics:
         registry: MetricsRegistry | None = None,
         reducer: LogitsReducer | None = None,
         *,
+        hidden: HiddenTap | None = None,
         group: Group = None,
         families: Iterable[type[Family] | str] | None = None,
         timeout: float = 30.0,
@@ -70,6 +74,7 @@ class TrainerMetrics:
     ) -> None:
         self.registry = registry if registry is not None else MetricsRegistry()
         self.reducer = reducer
+        self.hidden = hidden
         self.guard = Guard(strict=strict)
         self._make_window = partial(
             Window, self.registry.catalogue, group, families=families, timeout=timeout
@@ -77,6 +82,7 @@ class TrainerMetrics:
         self._windows: dict[Mode, Window] = {}
         self.mode: Mode = "train"
         self.in_step = self._reducible = False
+        self._begun = 0
 
     def open(self) -> None:
         """Make the windows: on every rank, once there are ranks. Further calls do nothing.
@@ -96,16 +102,25 @@ class TrainerMetrics:
     def begin(self, mode: Mode) -> None:
         """A micro-batch of ``mode`` begins. What follows may fail; that it was there is known.
 
-        So all ranks agree about which steps there are, whatever fails on one of them.
+        So all ranks agree about which steps there are, whatever fails on one of them. What an
+        interrupted micro-batch left unread is forgotten.
         """
         self.mode = mode
+        for source in (self.reducer, self.hidden):
+            if source is not None:
+                source.discard()
         if mode == "train":
+            self._begun += not self._reducible
             self.in_step = self._reducible = True
 
     def observe(self, metric: Any, *statistics: Any) -> None:
         """Fold one observation of yours into the open window; a fault costs only itself."""
-        with self.guard.diagnostic(f"observing {getattr(metric, 'key', metric)}"):
-            self.window.observe(metric, *statistics)
+        with self.guard.diagnostic("observing", getattr(metric, "key", metric)):
+            self._windows[self.mode].observe(metric, *statistics)
+
+    def reads(self, extras: BatchExtras) -> bool:
+        """Whether ``observe_batch`` has anything to do for such a batch."""
+        return self.reducer is not None or bool(extras.dropped)
 
     def observe_batch(
         self,
@@ -119,32 +134,45 @@ class TrainerMetrics:
 
         Args:
             outputs: what the model returned: a mapping or an object with ``logits``, or a tuple.
+                Without logits, what ``update`` was given or the hidden states stand for them.
             labels: ``[B, S]``, as they were before any loss masked them.
             extras: what the collator sent along.
             samples: only the first so many rows count; the others pad the last batch of a set.
         """
         extras = extras or BatchExtras()
-        with self.guard.diagnostic("counting dropped token types"):
-            extras.observe(self.window)
-        if self.reducer is None:
+        if extras.dropped:
+            with self.guard.diagnostic("counting dropped token types"):
+                extras.observe(self.window)
+        if self.reducer is None or self._passed_over(self.reducer, outputs):
             return
         with self.guard.diagnostic("reading the logits"):
-            logits = logits_of(outputs, labels)
-            types = types_on(logits.device, extras.token_types)
-            logits, labels, types = (share_of(rows, samples) for rows in (logits, labels, types))
-            count = extras.num_samples if samples is None else len(labels)
-            if count != 0:
-                self.reducer.observe(self.window, logits, labels, types, count)
+            states = None if self.hidden is None else self.hidden.take()
+            read_batch(self.reducer, self.window, outputs, labels, extras, samples, states)
+
+    def _passed_over(self, reducer: LogitsReducer, outputs: Any) -> bool:
+        """Whether only a tap could tell, and it reads another step; the same on all ranks."""
+        if self.hidden is None or self.mode == "eval" or not (self._begun - 1) % self.hidden.every:
+            return False
+        return found_logits(outputs) is None and reducer.pending_rows is None
+
+    def update(self, logits_chunk: Tensor, labels_chunk: Tensor, token_types: Any = None) -> None:
+        """For a fused loss, on each of its chunks, as :meth:`LogitsReducer.update`.
+
+        ``observe_batch`` then observes them with the token types of the batch; a fault costs only
+        the metrics, never the loss.
+        """
+        if self.reducer is not None:
+            with self.guard.diagnostic("reading a chunk of the logits"):
+                self.reducer.update(logits_chunk, labels_chunk, token_types)
 
     def observe_loss(self, loss: Tensor, weight: float) -> None:
         """One micro-batch's share of the step's loss, and of the step; NaN stays NaN."""
-        self.observe("loss", loss.detach().clone(), weight)
+        self.observe("loss", loss, weight)
 
     def end_step(self) -> None:
         """Reduce what was observed since the last optimizer step, where that was not logged."""
         if self._reducible:
             self._reducible = False
-            self._count_faults()
             with self.guard.diagnostic("ending a step"):
                 self._windows["train"].step()
 

@@ -76,7 +76,7 @@ class _Feed:
         """Fold one number, or many; a mean takes each of them with weight 1."""
         if self._metrics is None:
             return
-        with self._metrics.guard.diagnostic(f"observing {self._metric.key}"):
+        with self._metrics.guard.diagnostic("observing", self._metric.key):
             import torch
 
             found = torch.as_tensor(values).detach().double()

@@ -125,7 +125,7 @@ class MetricsMixin(Base):
     ) -> Any:
         unread, self._unread = self._unread, None  # a second call in a micro-step is not counted
         labels = inputs.get("labels")
-        if unread is None or labels is None:
+        if unread is None or labels is None or not self.contract_metrics.reads(unread):
             return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
         labels = labels.clone()  # before any loss masks them
         loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
@@ -196,10 +196,10 @@ class MetricsMixin(Base):
             self._evaluated = self._evaluated._replace(reported=logs)
             self._emit_evaluation()
         elif closed is not None:
-            self._emit(closed, logs)
+            self.contract_metrics.emit(closed, logs)
         else:
             mode: Mode = "eval" if evaluated else "train"
-            self._emit(Payload(mode, self.state.global_step, {}), logs)
+            self.contract_metrics.emit(Payload(mode, self.state.global_step, {}), logs)
 
     def _inject(self, found: dict[str, float], reported: dict[str, Any]) -> None:
         """What the trainer says itself stands, but for a loss whose NaN it would hide."""
@@ -212,11 +212,7 @@ class MetricsMixin(Base):
         if self._evaluated is not None:
             payload, reported, prefix = self._evaluated
             self._evaluated = None
-            self._emit(payload, from_trainer(reported, prefix), dataset_of(prefix))
-
-    def _emit(self, payload: Payload, logs: dict[str, Any], dataset: str | None = None) -> None:
-        epoch = {} if self.state.epoch is None else {"epoch": self.state.epoch}
-        self.contract_metrics.emit(payload, {**logs, **epoch}, dataset)
+            self.contract_metrics.emit(payload, from_trainer(reported, prefix), dataset_of(prefix))
 
     def _bound_history(self) -> None:
         history = self.state.log_history
@@ -251,7 +247,8 @@ class _Steps(TrainerCallback):
         metrics = self.trainer.contract_metrics
         metrics.end_step()
         metrics.mode = "train"
-        metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
+        if not metrics.in_step:  # of this window; it cannot change within one
+            metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
         parts = getattr(self.trainer, "current_gradient_accumulation_steps", None)
         if parts:
             metrics.observe("accum/current_grad_steps", parts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .evaluation import RolloutEvaluation
     from .fact_ledger import RolloutReport
     from .fact_reading import RolloutColumns
+    from .objective import LossParts, coord_loss
     from .positions import COORD, DESC, FORMAT, IGNORE
     from .reducer import LogitsReducer
     from .rollouts import RolloutReducer
@@ -26,6 +27,7 @@ __all__ = [
     "FORMAT",
     "IGNORE",
     "LogitsReducer",
+    "LossParts",
     "ObjectiveAtoms",
     "RolloutColumns",
     "RolloutEvaluation",
@@ -33,6 +35,7 @@ __all__ = [
     "RolloutReport",
     "RolloutTimings",
     "Stage2Telemetry",
+    "coord_loss",
     "coord_token_ids_from",
 ]
 
@@ -43,6 +46,7 @@ _HOMES = {
     "FORMAT": "positions",
     "IGNORE": "positions",
     "LogitsReducer": "reducer",
+    "LossParts": "objective",
     "ObjectiveAtoms": "stage2",
     "RolloutColumns": "fact_reading",
     "RolloutEvaluation": "evaluation",
@@ -50,6 +54,7 @@ _HOMES = {
     "RolloutReport": "fact_ledger",
     "RolloutTimings": "stage2",
     "Stage2Telemetry": "stage2",
+    "coord_loss": "objective",
     "coord_token_ids_from": "coord_vocabulary",
 }
 

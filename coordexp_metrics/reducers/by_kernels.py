@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..catalogue.coord_diag import Forward
 from ..catalogue.health import Health
+from ..catalogue.stage1 import Stage1CoordDiag
 from ..window import Window
 from .backends import Choice, failures
 from .kernels.program import Settings
@@ -52,8 +53,10 @@ def observe_by_kernels(
             raise
         return False
     window.observe_sums(layout.metrics, states)
-    if token_types is not None and not fit and forward is None:
-        window.observe(Health.token_types_dropped_total, 1)
+    if forward is None:
+        window.observe(Stage1CoordDiag.enabled, float(settings.weights.enabled))
+        if token_types is not None and not fit:
+            window.observe(Health.token_types_dropped_total, 1)
     return True
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import hosts
 from .rank import TOP
 
-__all__ = ["BinStatistics", "SoftTarget", "bin_statistics"]
+__all__ = ["BinStatistics", "SoftTarget", "bin_gradient", "bin_statistics"]
 
 
 class BinStatistics(NamedTuple):
@@ -112,3 +112,33 @@ def bin_statistics(
         w1_to_delta=(p * offsets.abs()).sum(1),
         top5=(before.sum(1) < min(TOP, bins)).to(p.dtype),
     )
+
+
+def bin_gradient(
+    p: Tensor, target: Tensor, soft_target: SoftTarget, per_term: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """What the scaled logits of n rows get from ``soft_ce``, ``w1`` and ``ce``: ``[n, K]``.
+
+    With ``F_k = Σ_{j ≤ k} (p_j − q_j)`` and ``s_j = Σ_{k ≥ j} sign F_k / (K − 1)`` that is
+
+        soft_ce: p − q,    w1: p (s − Σ_k p_k s_k),    ce: p − e_t
+
+    and ``sign 0 = 0``, a subgradient, where the two distributions cross.
+
+    Args:
+        p: the distribution over the bins, float64 ``[n, K]``.
+        target: t, int64 ``[n]``.
+        soft_target: q.
+        per_term: the gradient of whatever is minimised in each of the three terms, 0-d.
+
+    >>> p, (none, one) = torch.tensor([[0.25, 0.5, 0.25]]), torch.tensor([0.0, 1.0])
+    >>> bin_gradient(p, torch.tensor([1]), SoftTarget(3, 1e-3, None), (none, one, none)).tolist()
+    [[0.0625, -0.125, 0.0625]]
+    """
+    soft_ce, w1, ce = per_term
+    q, offsets = soft_target.at(target), soft_target.offsets(target)
+    signs = (p - q).cumsum(1).sign()
+    slope = signs.flip(1).cumsum(1).flip(1) / max(p.shape[1] - 1, 1)
+    slope -= (p * slope).sum(1, keepdim=True)
+    at_target = (offsets == 0).to(p.dtype)
+    return soft_ce * (p - q) + w1 * p * slope + ce * (p - at_target)

@@ -35,6 +35,12 @@ class CoordWeights:
     ce: float
     gate: float
 
+    def combined(self, soft_ce: Tensor, w1: Tensor, ce: Tensor, gate: Tensor | None) -> Tensor:
+        """The coordinate term of rows or of sums; a term of weight 0 is not looked at."""
+        terms = ((self.soft_ce, soft_ce), (self.w1, w1), (self.ce, ce), (self.gate, gate))
+        zero = torch.zeros_like(soft_ce)
+        return sum((w * term for w, term in terms if w and term is not None), zero)
+
 
 class Rows:
     """The rows of one micro-batch, ready to be observed.
@@ -69,15 +75,19 @@ class Rows:
         types = self._positions.types
         return torch.zeros_like(self._read) if types is None else types == token_type
 
-    def _mean(self, metric: Mean, column: Tensor, population: Tensor) -> None:
-        """Σ of a column over a population, and how many that are."""
+    def _mean(self, metric: Mean, column: Tensor | None, population: Tensor) -> None:
+        """Σ of a column over a population, and how many that are; absent where nobody read it."""
+        if column is None:
+            return
         self._window.observe(metric, self._sum(column, population), population.sum())
 
     def _sum(self, column: Tensor, population: Tensor) -> Tensor:
         return torch.where(population, column.to(self._zero.dtype), self._zero).sum()
 
-    def _term(self, metric: Mean, column: Tensor, targets: Tensor, *, in_loss: bool) -> None:
+    def _term(self, metric: Mean, column: Tensor | None, targets: Tensor, *, in_loss: bool) -> None:
         """A mean over the rows with such targets; in the loss, rows that are not finite stay."""
+        if column is None:
+            return
         population = self._positions.supervised & targets
         if in_loss:
             column = torch.where(self._read, column, torch.nan)
@@ -133,7 +143,8 @@ class Rows:
             (text, of.coord_vocab_mass_at_gt_text),
         ]
         says_coord = self._said.says_coord
-        self._mean(of.flip_coord_to_noncoord, ~says_coord, coord)
+        says_text = None if says_coord is None else ~says_coord
+        self._mean(of.flip_coord_to_noncoord, says_text, coord)
         self._mean(of.flip_text_to_coord, says_coord, text)
         if self._positions.types is not None:
             structure = self._read & self._of_type(FORMAT)
@@ -169,6 +180,7 @@ class Rows:
             self._positions.is_coord,
             weights.enabled,
         )
+        self._window.observe(of.enabled, float(on))
         self._window.observe(of.coord_tokens, self._coord.sum())
         self._term(of.soft_ce, bins.soft_ce, at, in_loss=on)
         self._term(of.w1, bins.w1, at, in_loss=on)
@@ -183,15 +195,11 @@ class Rows:
         self._window.observe(of.expected_bin_abs_err_p90, *self._errors)
         self._mean(of.w1_to_delta, bins.w1_to_delta, self._coord)
 
-    def _coord_loss(self, weights: CoordWeights) -> Tensor:
-        bins = self._said.bins
-        terms = (
-            (weights.soft_ce, bins.soft_ce),
-            (weights.w1, bins.w1),
-            (weights.ce, bins.ce),
-            (weights.gate, self._said.gate),
-        )
-        return sum((w * term for w, term in terms if w), torch.zeros_like(self._said.gate))
+    def _coord_loss(self, weights: CoordWeights) -> Tensor | None:
+        bins, gate = self._said.bins, self._said.gate
+        if weights.gate and gate is None:
+            return None
+        return weights.combined(bins.soft_ce, bins.w1, bins.ce, gate)
 
     @cached_property
     def _errors(self) -> tuple[Tensor, Tensor]:

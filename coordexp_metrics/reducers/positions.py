@@ -7,7 +7,7 @@ be a sync, all rows stay and a mask says which count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,19 @@ __all__ = [
     "DESC",
     "FORMAT",
     "IGNORE",
+    "Misfits",
     "Positions",
+    "aligned",
+    "integers_on",
     "members",
+    "positions_in",
     "positions_of",
+    "refuse_labels",
     "refuse_shapes",
+    "shifted",
     "types_fit",
+    "unusable",
+    "with_types",
 ]
 
 SHIFTED_ABOVE = 0.1
@@ -68,7 +76,11 @@ class Positions:
         kept = self.supervised & mask
         if hosts.on_host(mask.device):
             return self[members(kept)]
-        return Positions(self.rows, self.label, self.bin, kept, self.types)
+        return self.counting(mask)
+
+    def counting(self, mask: Tensor) -> Positions:
+        """The same rows, of which only those of ``mask`` count."""
+        return replace(self, supervised=self.supervised & mask)
 
     def between(self, start: int, stop: int) -> Positions:
         """The rows from ``start`` to before ``stop``, counted from ``start``."""
@@ -116,41 +128,89 @@ def positions_of(
         DeclarationError: the vocabulary does not hold all coordinate ids.
     """
     refuse_shapes(logits, labels)
-    vocabulary.refuse_beyond(logits.shape[-1])
-    target = _shifted(labels.detach().to(logits.device, torch.int64, non_blocking=True))
-    known = (target >= 0) & (target < logits.shape[-1])
-    misfit = ~known & (target != UNSUPERVISED)
+    size, device = logits.shape[-1], logits.device
+    return positions_in(logits.shape[:2], size, device, labels, token_types, vocabulary)
+
+
+def positions_in(
+    shape: torch.Size,
+    size: int,
+    device: torch.device,
+    labels: Tensor,
+    token_types: Any,
+    vocabulary: CoordVocabulary,
+) -> tuple[Positions, Misfits]:
+    """The same for B samples of S positions, ``shape``, and logits over ``size`` ids to come."""
+    refuse_labels(labels, shape)
+    vocabulary.refuse_beyond(size)
+    target = shifted(labels.detach().to(device, torch.int64, non_blocking=True))
+    positions, out_of_range = aligned(target, size, vocabulary)
+    types = integers_on(device, token_types, shape)
+    positions, dropped = with_types(
+        positions, None if types is None else shifted(types), given=token_types is not None
+    )
+    return positions, Misfits(out_of_range, dropped)
+
+
+def aligned(
+    target: Tensor, size: int | None, vocabulary: CoordVocabulary
+) -> tuple[Positions, Tensor]:
+    """Rows that should predict ``target [N]``, and how many targets are out of range.
+
+    Args:
+        target: int64, -100 where nothing is supervised.
+        size: V; None where nobody knows it, and no target is too great.
+        vocabulary: the coordinate bins.
+
+    >>> positions, out_of_range = aligned(torch.tensor([3, -100, 9]), 5, CoordVocabulary([3, 4]))
+    >>> positions.bin, positions.supervised, out_of_range
+    (tensor([ 0, -1, -1]), tensor([ True, False, False]), tensor(1))
+    """
+    known = target >= 0
+    if size is not None:
+        known &= target < size
+    out_of_range = (~known & (target != UNSUPERVISED)).sum()
     label = torch.where(known, target, 0)
     bins = torch.where(known, vocabulary.bins_of(label), -1)
-    types, dropped = _types(token_types, labels.shape, known, bins)
-    rows = torch.arange(target.numel(), device=logits.device)
-    return Positions(rows, label, bins, known, types), Misfits(misfit.sum(), dropped)
+    rows = torch.arange(target.numel(), device=target.device)
+    return Positions(rows, label, bins, known, None), out_of_range
 
 
-def _shifted(values: Tensor) -> Tensor:
+def shifted(values: Tensor) -> Tensor:
     """What each row should predict: ``values[:, 1:]``, and -100 for the last row; ``[B * S]``."""
     last = values.new_full((values.shape[0], 1), UNSUPERVISED)
     return torch.cat([values[:, 1:], last], dim=1)[:, : values.shape[1]].reshape(-1)
 
 
-def _types(
-    token_types: Any, shape: torch.Size, supervised: Tensor, bins: Tensor
-) -> tuple[Tensor | None, Tensor]:
+def with_types(
+    positions: Positions, types: Tensor | None, *, given: bool
+) -> tuple[Positions, Tensor]:
     """Types that can be used (else all are unknown), and how many batches of them cannot: 0 or 1.
 
     On a device nobody knows yet which it is, so the answer multiplies instead of deciding.
+
+    Args:
+        positions: all rows of a batch, or all that are supervised.
+        types: int64, one a row; None where there are none, or none of the right shape and kind.
+        given: whether somebody gave types.
     """
-    dropped = torch.zeros((), dtype=torch.int64, device=bins.device)
-    if token_types is None:
-        return None, dropped
-    if not types_fit(token_types, shape):
-        return None, dropped + 1
-    types = _shifted(token_types.detach().to(bins.device, torch.int64, non_blocking=True))
+    dropped = torch.zeros((), dtype=torch.int64, device=positions.bin.device)
+    if types is None:
+        return replace(positions, types=None), dropped + int(given)
     known = (types == IGNORE) | (types == DESC) | (types == COORD) | (types == FORMAT)
-    typed_coord = supervised & (types == COORD)
-    elsewhere = typed_coord & (bins < 0)
-    wrong = (supervised & ~known).any() | (elsewhere.sum() > SHIFTED_ABOVE * typed_coord.sum())
-    return torch.where(wrong, 0, types), dropped + wrong
+    typed_coord = positions.supervised & (types == COORD)
+    elsewhere = typed_coord & ~positions.is_coord
+    wrong = (positions.supervised & ~known).any()
+    wrong |= elsewhere.sum() > SHIFTED_ABOVE * typed_coord.sum()
+    return replace(positions, types=torch.where(wrong, 0, types)), dropped + wrong
+
+
+def integers_on(device: torch.device, values: Any, shape: torch.Size) -> Tensor | None:
+    """Whole numbers of the shape as int64 on a device; None where they are something else."""
+    if not types_fit(values, shape):
+        return None
+    found: Tensor = values.detach().to(device, torch.int64, non_blocking=True)
+    return found
 
 
 def types_fit(token_types: Any, shape: torch.Size) -> bool:
@@ -164,19 +224,25 @@ def _are_integers(values: Any) -> bool:
     return not (values.dtype.is_floating_point or values.dtype.is_complex)
 
 
+def refuse_labels(labels: Any, shape: torch.Size, argument: str = "labels") -> None:
+    """Raise an ObservationError for labels that are no integers of the shape."""
+    if not _are_integers(labels):
+        dimensions = "[B, S]" if len(shape) == 2 else "[n]"
+        raise unusable(argument, labels, f"must be a tensor of integers {dimensions}")
+    if labels.shape != shape:
+        raise unusable(argument, tuple(labels.shape), f"must have the shape {tuple(shape)}")
+
+
 def refuse_shapes(logits: Any, labels: Any) -> None:
     """Raise an ObservationError where logits or labels cannot be used at all."""
     if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
-        raise _unusable("logits", logits, "must be a floating-point tensor [B, S, V]")
+        raise unusable("logits", logits, "must be a floating-point tensor [B, S, V]")
     if logits.dim() != 3 or not logits.shape[-1]:
-        raise _unusable("logits", tuple(logits.shape), "must have the shape [B, S, V], V > 0")
-    if not _are_integers(labels):
-        raise _unusable("labels", labels, "must be a tensor of integers [B, S]")
-    if labels.shape != logits.shape[:2]:
-        found = tuple(labels.shape)
-        raise _unusable("labels", found, f"must have the shape {tuple(logits.shape[:2])}")
+        raise unusable("logits", tuple(logits.shape), "must have the shape [B, S, V], V > 0")
+    refuse_labels(labels, logits.shape[:2])
 
 
-def _unusable(argument: str, value: object, why: str) -> ObservationError:
+def unusable(argument: str, value: object, why: str) -> ObservationError:
+    """The error of an argument that cannot be read; a tuple is a shape, and is shown."""
     shown = str(value) if isinstance(value, tuple) else value
-    return ObservationError("LogitsReducer", argument, shown, why)
+    return ObservationError("the logits", argument, shown, why)

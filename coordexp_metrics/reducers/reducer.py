@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,22 +11,23 @@ from ..catalogue import CATALOGUE
 from ..catalogue.coord_diag import Forward
 from ..catalogue.health import Health
 from ..catalogue.progress import Packing
-from ..catalogue.stage1 import Stage1CoordDiag
-from ..contract.errors import DeclarationError
 from ..window import Window
 from .backends import Backend, Choice
 from .by_kernels import observe_by_kernels
+from .chunks import Read
 from .coord_distribution import SoftTarget
 from .coord_vocabulary import CoordVocabulary
 from .kernels.program import Settings
 from .keys import CoordWeights, Rows
 from .positions import positions_of, refuse_shapes
 from .rowstats import Request, row_statistics
+from .settings import refuse, refuse_term
+from .streaming import Streaming
 
 __all__ = ["Backend", "LogitsReducer"]
 
 
-class LogitsReducer:
+class LogitsReducer(Streaming):
     """Logits to metrics, on their device, without a copy of the logits and without a host sync.
 
     Args:
@@ -78,15 +78,11 @@ class LogitsReducer:
         coord_monitor_mass_max_tokens: int = 0,
         backend: str = "auto",
     ) -> None:
-        _refuse("temperature", temperature, temperature > 0, "above 0")
-        _refuse("target_sigma", target_sigma, target_sigma > 0, "above 0")
-        if target_truncate is not None:
-            _refuse("target_truncate", target_truncate, target_truncate >= 0, "None, 0 or more")
         weights = (soft_ce_weight, w1_weight, ce_weight, gate_weight)
-        for name, weight in zip(("soft_ce", "w1", "ce", "gate"), weights, strict=True):
-            _refuse(f"{name}_weight", weight, weight >= 0, "0 or more")
+        refuse_term(temperature, target_sigma, target_truncate, weights)
         most = coord_monitor_mass_max_tokens
-        _refuse("coord_monitor_mass_max_tokens", most, most >= 0, "0 or more")
+        refuse("coord_monitor_mass_max_tokens", most, most >= 0, "0 or more")
+        super().__init__()
         self.vocabulary = CoordVocabulary(coord_token_ids)
         self.temperature = float(temperature)
         self.weights = CoordWeights(bool(enabled), *weights)
@@ -147,30 +143,50 @@ class LogitsReducer:
         forward = None if provenance is None else Forward(provenance)
         refuse_shapes(logits, labels)
         self.vocabulary.refuse_beyond(logits.shape[-1])
+        samples = len(labels) if num_samples is None else num_samples
         batch = (logits, labels, token_types)
-        by_kernels = observe_by_kernels(self._choice, self._settings, window, batch, forward)
-        if not by_kernels:
-            self._observe_by_torch(window, batch, forward)
-        if forward is None:
-            window.observe(Stage1CoordDiag.enabled, float(self.weights.enabled))
-            window.observe(Packing.num_samples, len(labels) if num_samples is None else num_samples)
+        if not observe_by_kernels(self._choice, self._settings, window, batch, forward):
+            self._observe_by_torch(window, batch, samples, forward)
+        elif forward is None:
+            window.observe(Packing.num_samples, samples)
 
     def _observe_by_torch(
-        self, window: Window, batch: tuple[Tensor, Tensor, Any], forward: Forward | None
+        self,
+        window: Window,
+        batch: tuple[Tensor, Tensor, Any],
+        num_samples: float | Tensor,
+        forward: Forward | None,
     ) -> None:
         """The reference beside the kernels: plain torch, on any device."""
         logits, labels, token_types = batch
         positions, misfits = positions_of(logits, labels, token_types, self.vocabulary)
         wanted = positions.supervised if forward is None else positions.is_coord
         positions = positions.only(wanted)
-        request = Request(
+        request = self._request(forward, entropy=positions.types is not None)
+        statistics = row_statistics(logits.detach(), positions, request)
+        self._fold(window, Read(positions, statistics, misfits), num_samples, forward)
+
+    def _request(self, forward: Forward | None = None, *, entropy: bool) -> Request:
+        """What is to be read: of a forward pass with a provenance, the coordinates alone."""
+        return Request(
             self.vocabulary,
             self._soft_target,
             self.temperature,
             top5=self.log_top5 and forward is None,
-            entropy=positions.types is not None and forward is None,
+            entropy=entropy and forward is None,
         )
-        statistics = row_statistics(logits.detach(), positions, request)
+
+    def _fold(
+        self,
+        window: Window,
+        read: Read,
+        num_samples: float | Tensor | None,
+        forward: Forward | None,
+    ) -> None:
+        """Observe the rows of one micro-batch, wherever they were read."""
+        positions, statistics, misfits = read
+        if forward is not None:
+            positions = positions.counting(positions.is_coord)
         rows = Rows(window, positions, statistics)
         window.observe(Health.nonfinite_rows_total, rows.lost)
         window.observe(Health.labels_out_of_range_total, misfits.labels)
@@ -178,6 +194,8 @@ class LogitsReducer:
             rows.observe_forward(forward)
             return
         window.observe(Health.token_types_dropped_total, misfits.types)
+        if num_samples is not None:
+            window.observe(Packing.num_samples, num_samples)
         self._observe(rows, typed=positions.types is not None)
 
     def _observe(self, rows: Rows, *, typed: bool) -> None:
@@ -211,8 +229,3 @@ class LogitsReducer:
         found = {**payload.metrics, **{k: float(v) for k, v in payload.nonfinite.items()}}
         # Among several ranks the window spells what is this rank's own local/<key>.
         return {key.removeprefix("local/"): value for key, value in found.items()}
-
-
-def _refuse(name: str, value: float, holds: bool, must_be: str) -> None:
-    if not (holds and math.isfinite(value)):
-        raise DeclarationError(f"{name} must be {must_be} and finite; got {value!r}")

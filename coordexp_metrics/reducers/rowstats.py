@@ -21,7 +21,7 @@ from .positions import Positions, members
 from .rank import TOP, among_the_first
 from .sweep import Sweep, sweep
 
-__all__ = ["Request", "RowStatistics", "row_statistics"]
+__all__ = ["Request", "RowStatistics", "bins_at_targets", "joined", "row_statistics"]
 
 NO_POWER = -800.0
 # Elements of an operation over rows: many, so that threads seldom meet in the interpreter between
@@ -52,6 +52,8 @@ class Request:
 class RowStatistics:
     """Per row, ``[n]``, float64 unless it is a bool. Rows that are not finite hold anything.
 
+    What cannot be told without all logits is None where nobody had them.
+
     Attributes:
         finite: the greatest and the target's logit are finite, hence so is the softmax.
         top1: the target is the first of the likeliest ids.
@@ -65,13 +67,13 @@ class RowStatistics:
     """
 
     finite: Tensor
-    top1: Tensor
-    top5: Tensor
-    says_coord: Tensor
-    ce: Tensor
-    entropy: Tensor
-    mass: Tensor
-    gate: Tensor
+    top1: Tensor | None
+    top5: Tensor | None
+    says_coord: Tensor | None
+    ce: Tensor | None
+    entropy: Tensor | None
+    mass: Tensor | None
+    gate: Tensor | None
     bins: BinStatistics
 
 
@@ -80,7 +82,7 @@ def row_statistics(logits: Tensor, positions: Positions, request: Request) -> Ro
     parts: list[RowStatistics] = []
     for matrix, part in _matrices(logits, positions):
         parts += _of_matrix(matrix, part, request)
-    return _joined(parts)
+    return joined(parts)
 
 
 def _matrices(logits: Tensor, positions: Positions) -> Iterator[tuple[Tensor, Positions]]:
@@ -148,7 +150,7 @@ def _of_rows(matrix: Tensor, positions: Positions, request: Request) -> RowStati
         entropy=entropy,
         mass=torch.sigmoid(-odds),
         gate=softplus(odds, threshold=40),
-        bins=_bins(coords, powers, positions, request.soft_target),
+        bins=bins_at_targets(coords, powers, positions, request.soft_target),
     )
 
 
@@ -161,10 +163,14 @@ def _top5(
     return among_the_first(matrix, positions.rows, positions.label, target, read.block_peaks)
 
 
-def _bins(
+def bins_at_targets(
     scaled: Tensor, powers: Tensor, positions: Positions, soft_target: SoftTarget
 ) -> BinStatistics:
-    """Where the target is a coordinate; on a device everywhere, since to choose is a sync."""
+    """Where the target is a coordinate; on a device everywhere, since to choose is a sync.
+
+    Args:
+        scaled, powers: as for ``bin_statistics``, ``[n, K]``, of all rows.
+    """
     if not hosts.on_host(scaled.device):
         return bin_statistics(scaled, powers, positions.bin.clamp(min=0), soft_target)
     chosen = members(positions.is_coord)
@@ -173,7 +179,8 @@ def _bins(
     return BinStatistics(*(nowhere.index_copy(0, chosen, column) for column in found))
 
 
-def _joined(parts: list[RowStatistics]) -> RowStatistics:
+def joined(parts: list[RowStatistics]) -> RowStatistics:
+    """The rows of one part after those of another."""
     if len(parts) == 1:
         return parts[0]
     *names, bins = (field.name for field in fields(RowStatistics))

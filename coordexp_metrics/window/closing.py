@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from ..contract.catalogue import Catalogue
+from ..contract.formula import Evaluator, run
 from ..contract.kinds import Cumulative, Observed, SharedQuantile, Total
 from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
@@ -17,6 +19,9 @@ __all__ = ["Closing"]
 
 WITHHELD = "contract/withheld_total"
 LOCAL = "local/"
+MEMORY = 64
+
+Bound: TypeAlias = "tuple[int, str, Evaluator]"
 
 
 class Closing:
@@ -26,12 +31,15 @@ class Closing:
         self._catalogue = catalogue
         metrics = dict(catalogue.items())
         self._metrics = metrics
-        self._read: list[tuple[str, Observed | SharedQuantile]] = [
+        self._sources: list[tuple[str, Observed | SharedQuantile]] = [
             (metric.of.key if isinstance(metric, SharedQuantile) else key, metric)
             for key, metric in metrics.items()
             if isinstance(metric, (Observed, SharedQuantile))
         ]
         self._running = [m for m in metrics.values() if isinstance(m, Cumulative)]
+        # Which keys there are is nearly always as it was at the close before.
+        self._read = lru_cache(MEMORY)(self._read_of)
+        self._bound = lru_cache(MEMORY)(self._bound_over)
 
     def payload(
         self,
@@ -68,21 +76,43 @@ class Closing:
     ) -> dict[str, float]:
         """Every value of ``reduced``, internal helpers and the other mode's keys included."""
         values: dict[str, float] = {}
-        for source, metric in self._read:
-            state = reduced.states.get(source)
-            value = None if state is None else _value(metric, state)
+        for source, metric in self._read(frozenset(reduced.states)):
+            value = _value(metric, reduced.states[source])
             if value is not None:
                 values[metric.key] = value
         if mode == "train" and running is not None:
             self._run_on(values, running)
         if mode == "eval":
             self._speak_for_twins(values)
-        for computed in self._catalogue.computed:
-            if mode in computed.modes and computed.key not in values:
-                value = computed.formula.evaluate(values)
-                if value is not None:
-                    values[computed.key] = value
+        self._compute(values, mode)
         return values
+
+    def _compute(self, values: dict[str, float], mode: Mode, after: int = -1) -> None:
+        """Add what formulas make of ``values``, those after the formula number ``after``."""
+        numbers = list(values.values())
+        for place, key, formula in self._bound(tuple(values), mode, after):
+            value = run(formula, numbers)
+            if value is None:  # so what is bound to it is absent too
+                self._compute(values, mode, place)
+                return
+            values[key] = value
+            numbers.append(value)
+
+    def _bound_over(self, keys: tuple[str, ...], mode: Mode, after: int) -> list[Bound]:
+        """The formulas that these keys allow, each over these and the results before it."""
+        where = {key: index for index, key in enumerate(keys)}
+        bound = []
+        for place, computed in enumerate(self._catalogue.computed):
+            if place > after and mode in computed.modes and computed.key not in where:
+                formula = computed.formula.bind(where, computed.formula.parameters())
+                if formula is not None:
+                    bound.append((place, computed.key, formula))
+                    where[computed.key] = len(where)
+        return bound
+
+    def _read_of(self, observed: frozenset[str]) -> list[tuple[str, Observed | SharedQuantile]]:
+        """What is read off these states, in the order of the catalogue."""
+        return [(source, metric) for source, metric in self._sources if source in observed]
 
     def _run_on(self, values: dict[str, float], running: dict[str, float]) -> None:
         for metric in self._running:

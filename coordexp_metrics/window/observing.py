@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Local", "Observations", "Taken"]
 
 State: TypeAlias = "tuple[float, ...]"
+
+MANY = 4096
+"""So many observations are kept unread at most; one micro-batch makes less than a hundred."""
 
 
 @dataclass
@@ -38,6 +41,14 @@ class Local:
         """Add one state of ``metric``."""
         known = self.states.get(metric.key)
         self.states[metric.key] = state if known is None else metric.reduction.merge(known, state)
+
+    def add(self, metric: Observed, numbers: Sequence[float]) -> None:
+        """Fold one observation of ``metric``, or withhold it."""
+        if not (metric.in_loss or all(map(math.isfinite, numbers))):
+            self.withhold(metric.key, 1)
+            return
+        reduction: Any = metric.reduction
+        self.fold(metric, reduction.lift(*numbers))
 
     def withhold(self, key: str, count: int) -> None:
         """Count observations that are left out."""
@@ -66,6 +77,7 @@ class Observations:
         self.tensors: dict[str, Tensor] = {}
         self.withheld: dict[str, Tensor] = {}
         self.sums: dict[tuple[tuple[Observed, ...], Any], Tensor] = {}
+        self._late = _Late()
 
     def add(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
         """Fold one observation in.
@@ -75,21 +87,19 @@ class Observations:
         """
         if isinstance(metric, Quantile):
             self._add_values(metric, *statistics)
-        elif len(statistics) != (needed := 2 if isinstance(metric, Mean) else 1):
+            return
+        if len(statistics) != (needed := 2 if isinstance(metric, Mean) else 1):
             what = "a weighted sum and a weight" if needed == 2 else "one number"
             raise ObservationError(metric.key, "statistics", len(statistics), f"must be {what}")
-        elif self._device is not None or any(map(tensors.is_tensor, statistics)):
+        place = "device" if self._device is not None else tensors.place_of(statistics)
+        if place == "device":
             self._add_tensors(metric, statistics)
+        elif place == "host":
+            self._late.add(metric, statistics)
+            if len(self._late) >= MANY:
+                self._late.fold_into(self.host, tensors.Copy(self._late.tensors).rows())
         else:
-            self._add_numbers(metric, statistics)
-
-    def _add_numbers(self, metric: Observed, statistics: tuple[object, ...]) -> None:
-        numbers = [_number(metric, statistic) for statistic in statistics]
-        if not (metric.in_loss or all(map(math.isfinite, numbers))):
-            self.host.withhold(metric.key, 1)
-            return
-        reduction: Any = metric.reduction
-        self.host.fold(metric, reduction.lift(*numbers))
+            self.host.add(metric, [_number(metric, statistic) for statistic in statistics])
 
     def _add_tensors(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
         state, withheld = tensors.lift(
@@ -125,11 +135,45 @@ class Observations:
 
     def take(self) -> Taken:
         """All of it, on its way to the host; nothing is left here."""
-        copy = tensors.Copy([*self.tensors.values(), *self.withheld.values(), *self.sums.values()])
+        states = [*self.tensors.values(), *self.withheld.values(), *self.sums.values()]
+        states += self._late.tensors
+        copy = tensors.Copy(states) if states else None
         sums = [metrics for metrics, _ in self.sums]
-        taken = Taken(self.host, list(self.tensors), list(self.withheld), copy, sums)
+        taken = Taken(self.host, list(self.tensors), list(self.withheld), sums, self._late, copy)
         self.host, self.tensors, self.withheld, self.sums = Local(), {}, {}, {}
+        self._late = _Late()
         return taken
+
+
+class _Late:
+    """Observations in tensors of the host, to be read together: to work on each costs far more."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self._observed: list[tuple[Observed, list[float | None]]] = []
+
+    def __len__(self) -> int:
+        return len(self._observed)
+
+    def add(self, metric: Observed, statistics: tuple[Any, ...]) -> None:
+        """Keep the tensors as they are now; whoever made them may write to them."""
+        numbers: list[float | None] = []
+        kept = []
+        for statistic in statistics:
+            if tensors.is_tensor(statistic):
+                kept.append(tensors.kept(metric.key, statistic))
+                numbers.append(None)
+            else:
+                numbers.append(_number(metric, statistic))
+        self.tensors += kept
+        self._observed.append((metric, numbers))
+
+    def fold_into(self, local: Local, rows: Iterable[Sequence[float]]) -> None:
+        """Fold all of it, whose tensors hold ``rows``; nothing is left here."""
+        read = iter(rows)
+        for metric, numbers in self._observed:
+            local.add(metric, [next(read)[0] if n is None else n for n in numbers])
+        self.tensors, self._observed = [], []
 
 
 @dataclass
@@ -139,25 +183,28 @@ class Taken:
     host: Local
     keys: list[str]
     withheld: list[str]
-    copy: tensors.Copy
     sums: list[tuple[Observed, ...]]
+    late: _Late
+    copy: tensors.Copy | None
 
     def arrived(self, metrics: Mapping[str, Observed]) -> Local:
         """The sums, once the copy is there; the only place that waits for a device."""
-        rows = self.copy.rows()
-        for key, row in zip(self.keys, rows, strict=False):
-            self.host.fold(metrics[key], tuple(row))
-        alone = len(self.keys) + len(self.withheld)
-        for key, (count,) in zip(self.withheld, rows[len(self.keys) : alone], strict=True):
-            self.host.withhold(key, int(count))
-        for many, row in zip(self.sums, rows[alone:], strict=True):
-            numbers = iter(row)
+        rows = iter(self.copy.rows() if self.copy else ())
+        for key in self.keys:
+            self.host.fold(metrics[key], tuple(next(rows)))
+        for key in self.withheld:
+            self.host.withhold(key, int(next(rows)[0]))
+        for many in self.sums:
+            numbers = iter(next(rows))
             for metric in many:
                 self.host.fold(metric, tuple(islice(numbers, len(metric.reduction.slots))))
+        self.late.fold_into(self.host, rows)
         return self.host
 
 
-def _number(metric: Metric, statistic: object) -> float:
+def _number(metric: Metric, statistic: Any) -> float:
+    if type(statistic) is float:
+        return statistic
     try:
         return plain_number(statistic)
     except Rejected as why:

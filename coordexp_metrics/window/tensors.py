@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from ..contract.algebra import Histogram, Op, Reduction
 from ..contract.errors import ObservationError
@@ -16,13 +16,36 @@ from ..contract.errors import ObservationError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Copy", "fold", "is_tensor", "lift", "lift_values"]
+__all__ = ["Copy", "fold", "is_tensor", "kept", "lift", "lift_values", "place_of"]
 
 
 def is_tensor(value: object) -> TypeGuard[Tensor]:
     """Whether ``value`` is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def place_of(values: tuple[Any, ...]) -> Literal["numbers", "host", "device"]:
+    """What it takes to read ``values``: nothing, host memory, or waiting for a device."""
+    place: Literal["numbers", "host"] = "numbers"
+    for value in values:
+        if type(value) is not float and is_tensor(value):
+            if not value.is_cpu:
+                return "device"
+            place = "host"
+    return place
+
+
+def kept(key: str, statistic: Tensor) -> Tensor:
+    """A copy of a 0-d tensor of the host, float64, to be read with all others at once.
+
+    Raises:
+        ObservationError: a tensor with dimensions, or a complex one.
+    """
+    import torch
+
+    _refuse_dimensions(key, statistic)
+    return statistic.detach().to(torch.float64, copy=True)
 
 
 def lift(
@@ -39,7 +62,7 @@ def lift(
         key: the metric, for errors.
         reduction: its law.
         arguments: numbers and 0-d tensors.
-        device: where the state lives; that of the first tensor by default.
+        device: where the state lives; by default that of the first tensor off the host.
         keep_nonfinite: whether NaN stays, as it does for keys that are in the loss.
 
     Raises:
@@ -48,7 +71,7 @@ def lift(
     import torch
 
     if device is None:
-        device = next(argument.device for argument in arguments if is_tensor(argument))
+        device = next(a.device for a in arguments if is_tensor(a) and not a.is_cpu)
     numbers = torch.stack([_scalar(key, argument, device) for argument in arguments])
     finite = numbers.isfinite().all()
     if keep_nonfinite:
@@ -79,9 +102,13 @@ def _scalar(key: str, argument: Any, device: Any) -> Tensor:
 
     if not is_tensor(argument):
         return torch.full((), float(argument), dtype=torch.float64, device=device)
-    if argument.dim():
-        raise ObservationError(key, "statistic", argument, "must be a number or a 0-d tensor")
+    _refuse_dimensions(key, argument)
     return argument.detach().to(device, torch.float64, non_blocking=True)
+
+
+def _refuse_dimensions(key: str, argument: Tensor) -> None:
+    if argument.dim() or argument.is_complex():
+        raise ObservationError(key, "statistic", argument, "must be a real number or a 0-d tensor")
 
 
 def lift_values(reduction: Histogram, values: Tensor, weights: Any = None) -> tuple[Tensor, Tensor]:

@@ -152,7 +152,8 @@ class Window:
             metrics: totals, means and quantiles, each once; the same tuple for the same states.
             states: float64 ``[n]`` on any device: for each metric its slots, a total's sum and 1, a
                 mean's weighted sum and weight, a quantile's counts by bin. What is not finite
-                stays, so the sums of monitors must be finite: nothing is withheld here.
+                stays, so the sums of monitors must be finite: nothing is withheld here. The tensor
+                is kept, so give a copy of one that is written again.
 
         Raises:
             UnknownKeyError: the catalogue has no such key.

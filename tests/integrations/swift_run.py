@@ -1,11 +1,12 @@
 """A real ms-swift run of a tiny model with the Qwen vocabulary; says what it logged as JSON.
 
-In a process of its own: ms-swift patches what it finds.
+In a process of its own: ms-swift patches what it finds. Under torchrun it is one rank of several.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from coordexp_metrics.token_types import qwen_tokenizer
 from coordexp_metrics.window import Window
 
 TRAIN, VALIDATE = 8, 4
+PLACE = {"RANK": "0", "WORLD_SIZE": "1"}
 
 
 def prepare(out: Path) -> list[int]:
@@ -73,6 +75,8 @@ def command(out: Path, **options: Any) -> list[str]:
         "attn_impl": "sdpa",
         "load_from_cache_file": "false",
         "logging_first_step": "false",
+        "use_cpu": "true",
+        "ddp_backend": "gloo",
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 3,
         **options,
@@ -81,7 +85,9 @@ def command(out: Path, **options: Any) -> list[str]:
 
 
 def main(out: Path) -> None:
-    ids = prepare(out)
+    rank, world = (int(os.environ.get(name, default)) for name, default in PLACE.items())
+    ids = prepare(out / str(rank))
+    out /= str(rank)
     from swift.pipelines import SwiftSft
     from swift.trainers import Seq2SeqTrainer, TrainerFactory
 
@@ -101,7 +107,8 @@ def main(out: Path) -> None:
     plugin = sys.modules["plugin_of_ours"] = ModuleType("plugin_of_ours")
     plugin.Trainer = Trainer  # type: ignore[attr-defined]
     TrainerFactory.TRAINER_MAPPING["causal_lm"] = "plugin_of_ours.Trainer"
-    options = {"max_steps": 4, "gradient_accumulation_steps": 2, "learning_rate": 0.0}
+    parts = 2 // world  # so that two steps are the whole set, on one rank as on two
+    options = {"max_steps": 4, "gradient_accumulation_steps": parts, "learning_rate": 0.0}
     steps = {"logging_steps": 2, "eval_steps": 4, "save_steps": 4}
     run = SwiftSft(command(out, **options, **steps))
     run.main()
@@ -127,7 +134,8 @@ def alone(run: Any, data: Path, ids: list[int]) -> dict[str, float]:
         tokens = torch.tensor(row["input_ids"]).unsqueeze(0)
         labels = torch.tensor(row["labels"]).unsqueeze(0)
         reducer.observe(window, run.model(input_ids=tokens).logits, labels)
-    return dict(window.close(mode="train", global_step=0).metrics)
+    found = window.close(mode="train", global_step=0).metrics
+    return {key.removeprefix("local/"): value for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ def run(script: str, folder: Path, *launcher: str) -> list[Path]:
 def test_the_page_has_a_script_for_each_of_them() -> None:
     assert set(SCRIPTS) == {
         "Hugging Face",
+        "Fused losses",
         "ms-swift",
         "Lightning",
         "Accelerate",
@@ -48,10 +49,18 @@ def test_the_page_has_a_script_for_each_of_them() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["Hugging Face", "Lightning", "Accelerate", "A loop of your own"])
+@pytest.mark.parametrize(
+    "name", ["Hugging Face", "Fused losses", "Lightning", "Accelerate", "A loop of your own"]
+)
 def test_a_script_runs_as_written(name: str, tmp_path: Path) -> None:
     (log,) = run(SCRIPTS[name], tmp_path)
     assert any("loss" in record.metrics for record in read(log))
+
+
+def test_the_tap_of_the_page_reads_every_second_step(tmp_path: Path) -> None:
+    (log,) = run(SCRIPTS["Fused losses"], tmp_path)
+    rows = [record.metrics for record in read(log) if "loss" in record.metrics]
+    assert ["token_acc" in row for row in rows] == [True, False, True, False]
 
 
 def test_the_loop_runs_on_two_ranks_and_one_writes(tmp_path: Path) -> None:

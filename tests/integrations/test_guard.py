@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 
+from coordexp_metrics import MetricsRegistry
 from coordexp_metrics.contract.errors import MetricsError, MissingExtraError
 from coordexp_metrics.integrations import Guard, TrainerMetrics, versions
 from coordexp_metrics.integrations.versions import Supported, require
+from coordexp_metrics.sinks import MemorySink
 
 
 def fail(guard: Guard, times: int) -> None:
@@ -81,3 +84,15 @@ def test_a_newer_library_is_used_and_said_once(caplog: pytest.LogCaptureFixture)
             require(Supported("pytest", "1", "2", "dev"))
     assert len(caplog.records) == 1
     assert "newer than tested: pytest>=1,<2" in caplog.text
+
+
+def test_a_trainers_finite_loss_does_not_hide_that_a_micro_batch_was_nan() -> None:
+    metrics = TrainerMetrics(MetricsRegistry([sink := MemorySink()]), group="local")
+    metrics.open()
+    metrics.begin("train")
+    metrics.observe("loss", math.nan, 1)
+    metrics.close("train", 1, {"loss": 1.25, "learning_rate": 0.5})
+    (record,) = sink.records
+    assert dict(record.metrics) == {"learning_rate": 0.5}
+    assert dict(record.nonfinite) == {"loss": "nan"}
+    assert metrics.registry.report()["violations"] == {}

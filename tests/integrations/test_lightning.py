@@ -51,8 +51,9 @@ def loader(samples: tiny.Samples, size: int) -> DataLoader:
 
 def trained(out: Path, learning_rate: float = 0.0, metered: bool = True, **options: Any) -> Any:
     sink = MemorySink()
+    module, path = options.pop("module", Module(learning_rate)), options.pop("ckpt_path", None)
     registry = MetricsRegistry([sink], on_violation="count")
-    metrics = TrainerMetrics(registry, tiny.reducer(), strict=True)
+    metrics = TrainerMetrics(registry, tiny.reducer(), strict=options.pop("strict", True))
     callbacks = [MetricsCallback(metrics)] if metered else []
     trainer = pl.Trainer(
         default_root_dir=out,
@@ -64,12 +65,12 @@ def trained(out: Path, learning_rate: float = 0.0, metered: bool = True, **optio
         callbacks=[*callbacks, *options.pop("callbacks", [])],
         **{"max_epochs": 1, "log_every_n_steps": 1, "enable_checkpointing": False, **options},
     )
-    module = Module(learning_rate)
     typed = metered
     train = loader(tiny.Samples(16, typed=typed), 4)
     if not metered:
         train.collate_fn = lambda rows: {k: torch.stack([r[k] for r in rows]) for k in rows[0]}
-    trainer.fit(module, train, loader(tiny.Samples(7, 5), 3) if metered else None)
+    held_out = loader(tiny.Samples(7, 5), 3) if metered else None
+    trainer.fit(module, train, held_out, ckpt_path=path)
     registry.close()
     return trainer, module, sink.records
 
@@ -88,10 +89,57 @@ def test_the_numbers_are_those_of_one_process(tmp_path: Path, accumulate: int) -
     for key, value in wanted.items():
         assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
     assert row["accum/grad_steps"] == accumulate
+    losses = [part["loss"] for part in _of_each_batch()]
+    assert row["loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-6)
     (row,) = rows(records, "eval")
     wanted = tiny.alone(tiny.model(), tiny.Samples(7, 5))
     for key, value in wanted.items():
         assert row[CATALOGUE[key].eval_key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
+
+
+@torch.no_grad()
+def _of_each_batch() -> list[dict[str, float]]:
+    """What the model says of each micro-batch."""
+    weights, found = tiny.model(), []
+    for batch in loader(tiny.Samples(16, typed=False), 4):
+        batch.pop("pack_num_samples")
+        found.append({"loss": float(weights(**batch).loss)})
+    return found
+
+
+def test_labels_are_read_as_they_were_before_the_loss_masked_them(tmp_path: Path) -> None:
+    class Masks(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            found = super().training_step(batch, batch_idx)
+            batch["labels"].fill_(-100)
+            return found
+
+    _, _, records = trained(tmp_path, module=Masks(), log_every_n_steps=4)
+    wanted = tiny.alone(tiny.model(), tiny.Samples(16), "train")
+    assert [row["token_count"] for row in rows(records, "train")] == [wanted["token_count"]]
+
+
+def test_a_nan_reaches_lightning_too(tmp_path: Path) -> None:
+    """What is chosen or stopped by a key learns that it is NaN; an old value would be a lie."""
+
+    class Diverges(Module):
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            return {"loss": self.inner(**batch).loss * torch.nan}
+
+    trainer, _, records = trained(tmp_path, module=Diverges(), strict=False)
+    assert torch.isnan(trainer.callback_metrics["eval_loss"])
+    (row,) = (r for r in records if r.mode == "eval" and r.coverage is not None)
+    assert dict(row.nonfinite) == {"eval_loss": "nan"}
+
+
+def test_a_resumed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Three of four steps are logged; the fourth is open when the epoch's checkpoint is saved."""
+    save = ModelCheckpoint(tmp_path, save_last=True)
+    options: dict[str, Any] = {"log_every_n_steps": 3, "enable_checkpointing": True}
+    trained(tmp_path, callbacks=[save], **options)
+    path = str(tmp_path / "last.ckpt")
+    _, _, records = trained(tmp_path, max_epochs=2, ckpt_path=path, **options)
+    assert [row["pack/num_samples"] for row in rows(records, "train")] == [12, 8]
 
 
 def test_the_logger_undoes_what_lightning_adds(tmp_path: Path) -> None:

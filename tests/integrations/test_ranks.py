@@ -18,11 +18,11 @@ from .on_ranks import EVALUATED
 ROOT = Path(__file__).parents[2]
 
 
-def torchrun(out: Path, kind: str) -> list[dict]:
+def torchrun(script: str, *arguments: object) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, "-m", "tests.integrations.on_ranks", str(out), kind],
+        [*command, "-m", f"tests.integrations.{script}", *map(str, arguments)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -30,6 +30,10 @@ def torchrun(out: Path, kind: str) -> list[dict]:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def of_ranks(out: Path, kind: str) -> list[dict]:
+    torchrun("on_ranks", out, kind)
     return [json.loads((out / f"{kind}-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -40,7 +44,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def metered(out: Path) -> list[dict]:
-    return torchrun(out, "metered")
+    return of_ranks(out, "metered")
 
 
 def test_two_ranks_train_on_what_one_process_reads(metered: list[dict]) -> None:
@@ -64,7 +68,7 @@ def test_an_evaluation_set_that_does_not_divide_counts_each_sample_once(
 
 def test_nothing_goes_over_the_groups_that_train(out: Path, metered: list[dict]) -> None:
     """The same calls with and without metrics; one of ours for each of two steps and one close."""
-    for ours, plain in zip(metered, torchrun(out, "plain"), strict=True):
+    for ours, plain in zip(metered, of_ranks(out, "plain"), strict=True):
         assert ours["training"] == plain["training"]
         assert (len(ours["own"]), len(plain["own"])) == (3, 0)
     assert metered[0]["own"] == metered[1]["own"]
@@ -74,3 +78,19 @@ def test_only_the_main_rank_writes(out: Path, metered: list[dict]) -> None:
     assert [path.name for path in out.glob("*.jsonl")] == ["metrics.jsonl"]
     modes = [record.mode for record in read(out / "metrics.jsonl")]
     assert modes == ["train", "train", "eval"]
+
+
+def test_lightning_on_two_ranks_logs_what_one_process_reads(tmp_path: Path) -> None:
+    """Two of four steps end a logging window; the sampler's repeated sample counts once."""
+    torchrun("lightning_on_ranks", tmp_path)
+    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    records = [r for r in read(tmp_path / "metrics.jsonl") if r.coverage]
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == ["metrics.jsonl"]
+    for mode, samples in (("train", tiny.Samples(16)), ("eval", tiny.Samples(EVALUATED, 5))):
+        (row,) = (record for record in records if record.mode == mode)
+        for key, value in tiny.alone(tiny.model(), samples, mode).items():
+            name = key if mode == "train" else CATALOGUE[key].eval_key
+            assert row.values()[name] == pytest.approx(value, rel=1e-6, abs=1e-9), key
+            assert all(rank["logged"][name] == pytest.approx(value, rel=1e-6) for rank in ranks)
+    assert len(ranks[0]["own"]) == 5  # two windows are made; a step, a close for train and eval
+    assert ranks[0]["own"] == ranks[1]["own"]

@@ -18,20 +18,26 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(find_spec("swift") is None, reason="needs ms-swift")
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, made once."""
+@pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
+def out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, made once; what its main rank left."""
     folder = tmp_path_factory.mktemp("swift")
+    ranks = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={request.param}"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integrations.swift_run", str(folder)],
+        [sys.executable, *ranks, "-m", "tests.integrations.swift_run", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        },
         capture_output=True,
         text=True,
         timeout=280,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    return folder / "0"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def said(out: Path) -> dict[str, Any]:
 
 
 def test_an_epoch_of_training_is_what_one_process_reads(said: dict[str, Any]) -> None:
-    """Two steps of two micro-batches of two are the eight samples, at learning rate 0."""
+    """Two steps of four samples are the eight samples, at learning rate 0."""
     assert said["faults"] == []
     rows = [r["values"] for r in said["records"] if r["mode"] == "train" and "loss" in r["values"]]
     assert len(rows) == 2

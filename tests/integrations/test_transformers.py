@@ -16,6 +16,7 @@ from coordexp_metrics import CATALOGUE, MetricsRegistry
 from coordexp_metrics.contract.errors import DeclarationError
 from coordexp_metrics.integrations import TrainerMetrics
 from coordexp_metrics.integrations.transformers import with_metrics
+from coordexp_metrics.reducers import LogitsReducer
 from coordexp_metrics.sinks import MemorySink
 
 from . import tiny
@@ -47,7 +48,10 @@ class Run:
         self.sink = MemorySink()
         self.registry = MetricsRegistry([self.sink], on_violation="count")
         self.metrics = TrainerMetrics(
-            self.registry, tiny.reducer(), strict=options.pop("strict", True)
+            self.registry,
+            tiny.reducer(),
+            hidden=options.pop("hidden", None),
+            strict=options.pop("strict", True),
         )
         given = {key: options.pop(key) for key in ("eval_dataset", "callbacks") if key in options}
         weights = options.pop("weights", None)
@@ -145,6 +149,7 @@ def test_evaluation_has_eval_names_in_every_place(tmp_path: Path) -> None:
     assert row["eval_runtime"] == found["eval_runtime"]
     assert run.trainer.state.log_history[-1]["eval_token_acc"] == found["eval_token_acc"]
     assert "eval_accum/grad_steps" in found
+    assert run.metrics.mode == "train"
 
 
 def test_an_evaluation_in_between_does_not_touch_an_open_step(tmp_path: Path) -> None:
@@ -250,14 +255,20 @@ def test_what_was_saved_without_metrics_resumes_and_says_so(tmp_path: Path) -> N
 
 
 def test_trainer_state_stays_bounded_and_readable(tmp_path: Path) -> None:
-    """All keys of the last hundred rows; of older ones what the trainer itself logs."""
-    run = Run(tmp_path, max_steps=110, save_strategy="steps", save_steps=110).train()
+    """All keys of the last hundred rows; of older ones what the trainer logs, and the best key."""
+    evaluation = {"eval_strategy": "steps", "eval_steps": 10, "metric_for_best_model": "token_acc"}
+    evaluation["eval_dataset"] = tiny.Samples(3, 5)
+    run = Run(tmp_path, max_steps=110, save_strategy="steps", save_steps=110, **evaluation).train()
     state = json.loads((tmp_path / "checkpoint-110" / "trainer_state.json").read_text())
-    old, new = state["log_history"][0], state["log_history"][-1]
+    evaluated = [row for row in state["log_history"] if "eval_loss" in row]
+    assert [len(row) > 40 for row in evaluated] == [False] + 10 * [True]
+    assert all("eval_token_acc" in row for row in evaluated)
+    old, new = state["log_history"][0], state["log_history"][-2]
     assert set(old) == {"loss", "grad_norm", "learning_rate", "epoch", "step"}
     assert len(new) > 40
     assert len(run.rows()) == 110
     assert all("token_acc" in row for row in run.rows())
+    assert [row["epoch"] for row in run.rows()[:4]] == [0.125, 0.25, 0.375, 0.5]
 
 
 def test_a_callback_sees_the_finished_values(tmp_path: Path) -> None:
@@ -303,12 +314,12 @@ def test_without_logits_training_goes_on_and_the_fault_is_named(tmp_path: Path) 
 
 
 def test_an_error_in_a_reducer_costs_its_metrics_alone(tmp_path: Path) -> None:
-    class Breaks:
+    class Breaks(LogitsReducer):
         def observe(self, *_: Any) -> None:
             raise RuntimeError("CUDA out of memory")
 
     run = Run(tmp_path, strict=False)
-    run.metrics.reducer = Breaks()
+    run.metrics.reducer = Breaks(tiny.COORD_IDS)
     run.train()
     assert run.metrics.guard.faults["reading the logits"].count == 4
     assert [row["contract/diagnostics_failed_total"] for row in run.rows()] == [1] * 4
@@ -327,6 +338,21 @@ def test_a_nan_loss_is_not_hidden_by_the_trainer(tmp_path: Path) -> None:
     assert [math.isnan(loss) for loss in logged] == [False, False, False, True]
     nonfinite = [dict(r.nonfinite) for r in run.sink.records if "loss" in r.values()]
     assert [row.get("loss") for row in nonfinite] == [None, None, None, "nan"]
+    assert run.registry.report()["violations"] == {}
+
+
+def test_a_tensor_that_somebody_logs_is_a_number_in_the_state(tmp_path: Path) -> None:
+    """One tensor in log_history would end the run at its next checkpoint."""
+    run = Run(tmp_path)
+    run.trainer.log({"learning_rate": torch.tensor(0.5), "my/words": "none"})
+    run.registry.close()
+    (row,) = run.trainer.state.log_history
+    assert (type(row["learning_rate"]), row["learning_rate"], row["my/words"]) == (
+        float,
+        0.5,
+        "none",
+    )
+    assert run.rows()[0]["learning_rate"] == 0.5
 
 
 def test_a_second_pass_in_a_micro_step_is_not_counted(tmp_path: Path) -> None:

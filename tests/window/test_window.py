@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coordexp_metrics import CATALOGUE, MetricsRegistry, ObservationError, UnknownKeyError
 from coordexp_metrics.contract.kinds import Observed
 from coordexp_metrics.sinks import MemorySink
-from coordexp_metrics.window import Window
+from coordexp_metrics.window import Window, observing
 from tests.small import SMALL, Diag, Forward, Knobs, Objective, Progress, Rollout
 
 NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
@@ -363,3 +363,30 @@ def test_many_sums_that_do_not_fit_are_refused(metrics, states, says):
     with pytest.raises(ObservationError, match=says):
         window.observe_sums(metrics, states)
     assert not window.close(mode="train", global_step=1).metrics
+
+
+def test_a_tensor_counts_as_it_was_when_it_was_observed():
+    """Trainers write into their losses."""
+    window, loss = Window(SMALL), torch.tensor(3.0, dtype=torch.float64)
+    window.observe(Objective.loss, loss, 1)
+    loss.zero_()
+    assert window.close(mode="train", global_step=1).metrics == {"loss": 3.0}
+
+
+def test_many_micro_batches_of_one_step_are_not_all_kept(monkeypatch):
+    monkeypatch.setattr(observing, "MANY", 3)
+    window, most = Window(SMALL), 0
+    for value in range(8):
+        window.observe(Objective.loss, torch.tensor(float(value)), 1)
+        most = max(most, len(window._observations._late.tensors))
+    assert most == 2
+    assert window.close(mode="train", global_step=1).metrics == {"loss": 3.5}
+
+
+def test_a_tensor_that_is_no_real_number_is_refused_and_nothing_of_it_stays():
+    window = Window(SMALL)
+    for wrong in (torch.ones(2), torch.tensor(1j)):
+        with pytest.raises(ObservationError, match="0-d tensor"):
+            window.observe(Objective.loss, torch.tensor(5.0), wrong)
+    window.observe(Objective.loss, torch.tensor(3.0), 1)
+    assert window.close(mode="train", global_step=1).metrics == {"loss": 3.0}

@@ -24,7 +24,8 @@ def observed(case, provenance=None, **settings):
     window = Window(CATALOGUE, group="local")
     reducer = LogitsReducer(case.ids, backend="torch", **settings)
     reducer.observe(window, case.logits, case.labels, case.types, provenance=provenance)
-    return {key: len(state) for key, state in window._observations.tensors.items()}
+    local = window._observations.take().arrived(window.layout.metrics)
+    return {key: len(state) for key, state in local.states.items()}
 
 
 def laid_out(asked):
