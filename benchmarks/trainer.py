@@ -57,18 +57,23 @@ class Turns(TrainerCallback):
         self.following.release()
 
 
+def without_extras(rows: list[Any]) -> dict[str, Any]:
+    """The same batch for a trainer that knows no token types."""
+    batch = tiny.collate(rows)
+    return {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
+
+
 def trainer(kind: str, turns: Turns, registry: MetricsRegistry, **options: Any) -> Trainer:
     """The trainer of one kind; all see the same batches."""
     shape = {key: options.pop(key) for key in ("width", "depth")}
-    samples = tiny.Samples(64)
     common: dict[str, Any] = {
         "model": tiny.model(**shape),
         "args": arguments(Path(tempfile.mkdtemp()), per_device_train_batch_size=BATCH, **options),
         "callbacks": [turns],
-        "train_dataset": samples if kind != "plain" else tiny.Samples(64, typed=False),
+        "train_dataset": tiny.Samples(64),
     }
     if kind == "plain":
-        return Trainer(**common)
+        return Trainer(data_collator=without_extras, **common)
     metrics = TrainerMetrics(registry, tiny.reducer() if kind == "with the reducer" else None)
     return with_metrics(Trainer)(metrics=metrics, data_collator=tiny.collate, **common)
 

@@ -167,7 +167,7 @@ class TrainerMetrics:
 
     def observe_loss(self, loss: Tensor, weight: float) -> None:
         """One micro-batch's share of the step's loss, and of the step; NaN stays NaN."""
-        self.observe("loss", loss, weight)
+        self.observe("loss", loss.item() if loss.is_cpu and not loss.dim() else loss, weight)
 
     def end_step(self) -> None:
         """Reduce what was observed since the last optimizer step, where that was not logged."""

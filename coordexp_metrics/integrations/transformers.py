@@ -227,6 +227,7 @@ class _Steps(TrainerCallback):
 
     def __init__(self, trainer: MetricsMixin) -> None:
         self.trainer = trainer
+        self._parts: int | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step:
@@ -247,9 +248,11 @@ class _Steps(TrainerCallback):
         metrics = self.trainer.contract_metrics
         metrics.end_step()
         metrics.mode = "train"
-        if not metrics.in_step:  # of this window; it cannot change within one
-            metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
         parts = getattr(self.trainer, "current_gradient_accumulation_steps", None)
+        if metrics.in_step and args.world_size == 1 and parts == self._parts:
+            return  # this window knows, and there is no rank that could disagree
+        self._parts = parts
+        metrics.observe("accum/grad_steps", args.gradient_accumulation_steps)
         if parts:
             metrics.observe("accum/current_grad_steps", parts)
 

@@ -19,6 +19,8 @@ from .reduced import Reduced, Scope
 __all__ = ["Closed", "Gathered", "Steps"]
 
 VERSION = 1
+MANY = 64
+"""So many steps of one process wait at most: it reduces them at the close, all in one go."""
 CALLS: dict[Mode, int] = {"train": 2, "eval": 3}
 
 log = logging.getLogger("coordexp_metrics")
@@ -53,12 +55,27 @@ class Steps:
         self._whole = ranks.world_size == 1
         self._local_by_choice = not (self._whole or ranks.shared)
         self._parts: list[Reduced] = []
+        self._waiting: list[Taken] = []
         self._running: dict[str, float] = {}
         self._told: set[str] = set()
         self._last = -1
         self.attempt = 1
 
-    def end(self, taken: Taken, call: Call) -> None:
+    def end(self, taken: Taken) -> None:
+        """End one step; one collective, or none and no work yet where this process is alone."""
+        if isinstance(self._ranks, GlooRanks):
+            self._fold(taken, Call())
+            return
+        self._waiting.append(taken)
+        if len(self._waiting) >= MANY:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for taken in waiting:
+            self._fold(taken, Call())
+
+    def _fold(self, taken: Taken, call: Call) -> None:
         """Reduce one step and fold it in; one collective."""
         step = self._reduced(taken.arrived(self._layout.metrics), call)
         for key in step.disagreements.keys() - self._told:
@@ -72,7 +89,8 @@ class Steps:
 
     def close(self, taken: Taken, mode: Mode, global_step: int) -> Closed:
         """End the step that is open, and make the payload of all steps since the last close."""
-        self.end(taken, Call(CALLS[mode], global_step))
+        self._catch_up()
+        self._fold(taken, Call(CALLS[mode], global_step))
         part = self._parts.pop(0)
         if mode == "train":
             self.attempt += global_step <= self._last
@@ -136,6 +154,7 @@ class Steps:
 
     def to_data(self, local: Local) -> dict[str, Any]:
         """What a checkpoint keeps; ``local`` is what this rank has open."""
+        self._catch_up()
         return {
             "version": VERSION,
             "catalogue": self._digest,
@@ -164,7 +183,7 @@ class Steps:
         self.attempt = max(self.attempt, data["attempt"]) + went_back
         self._last = data["global_step"]
         self._running = dict(data["cumulative"])
-        self._parts = []
+        self._parts, self._waiting = [], []
         if data["catalogue"] != self._digest or data["layout"] != [*self._layout.metrics]:
             log.warning("the catalogue changed since the state was saved: open steps are left out")
             return Local()

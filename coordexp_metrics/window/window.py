@@ -33,7 +33,7 @@ from ..contract.kinds import (
 from ..contract.metric import Metric, Mode
 from ..contract.payload import Payload
 from .lagging import Lagging
-from .layout import Call, Layout
+from .layout import Layout
 from .observing import Observations
 from .ranks import GlooRanks, ranks_of
 from .reduced import Disagreement, Imbalance
@@ -194,9 +194,10 @@ class Window:
     def step(self) -> None:
         """End an optimizer step that is not logged: reduce it, and fold it into the open window.
 
-        One collective, whatever was observed. Every rank calls it for the same steps.
+        One collective, whatever was observed. Every rank calls it for the same steps. A process
+        alone only sets the step aside, for the close.
         """
-        job = partial(self._steps.end, self._observations.take(), Call())
+        job = partial(self._steps.end, self._observations.take())
         job() if self._lagging is None else self._lagging.run(job)
 
     def close(self, *, mode: Mode, global_step: int) -> Payload:

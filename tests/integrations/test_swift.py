@@ -18,13 +18,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(find_spec("swift") is None, reason="needs ms-swift")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, made once; what its main rank left."""
-    folder = tmp_path_factory.mktemp("swift")
-    ranks = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={request.param}"]
+def trained(folder: Path, ranks: int) -> Path:
+    """What the main rank of a run leaves."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     done = subprocess.run(
-        [sys.executable, *ranks, "-m", "tests.integrations.swift_run", str(folder)],
+        [sys.executable, *torchrun, "-m", "tests.integrations.swift_run", str(folder)],
         cwd=ROOT,
         env={
             **os.environ,
@@ -41,9 +39,19 @@ def out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def said(out: Path) -> dict[str, Any]:
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one rank, made once."""
+    return trained(tmp_path_factory.mktemp("swift"), 1)
+
+
+def what_it_says(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "said.json").read_text())
     return found
+
+
+@pytest.fixture(scope="module")
+def said(out: Path) -> dict[str, Any]:
+    return what_it_says(out)
 
 
 def test_an_epoch_of_training_is_what_one_process_reads(said: dict[str, Any]) -> None:
@@ -74,3 +82,12 @@ def test_its_logging_jsonl_stays_readable(out: Path, said: dict[str, Any]) -> No
     rows = [r for r in read(out / "swift" / "logging.jsonl") if "loss" in r.metrics]
     assert [r.global_step for r in rows] == [2, 4]
     assert rows[0].metrics["token_count"] == said["train"]["token_count"]
+
+
+def test_two_ranks_log_what_one_process_reads(tmp_path: Path) -> None:
+    out = trained(tmp_path, 2)
+    said = what_it_says(out)
+    test_an_epoch_of_training_is_what_one_process_reads(said)
+    test_an_evaluation_is_what_one_process_reads(said)
+    test_what_is_pushed_into_custom_metrics_is_summed_as_declared(said)
+    test_its_logging_jsonl_stays_readable(out, said)

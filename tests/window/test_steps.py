@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from coordexp_metrics import CATALOGUE, ObservationError
 from coordexp_metrics.catalogue.progress import Accumulation, Packing
 from coordexp_metrics.contract.catalogue import Catalogue
-from coordexp_metrics.window import Window
+from coordexp_metrics.window import Window, steps
 from tests.small import SMALL, Knobs, Objective, Progress, Rollout
 
 
@@ -210,3 +210,19 @@ def test_what_a_window_says_of_itself_is_of_the_payload_it_returned():
     assert window.withheld == {"knob/peak": 1}
     window.drain()
     assert window.withheld == {}
+
+
+def test_steps_of_one_process_wait_for_the_close_but_not_all_of_them(monkeypatch):
+    """A knob that changed between two of them has its latest value; both steps are counted."""
+    monkeypatch.setattr(steps, "MANY", 3)
+    window, most = Window(SMALL), 0
+    for value in range(8):
+        window.observe(Rollout.matched, 1)
+        window.observe(Knobs.temperature, value)
+        window.step()
+        most = max(most, len(window._steps._waiting))
+    payload = window.close(mode="train", global_step=8)
+    assert most == 2
+    assert payload.coverage["steps"] == 8
+    assert payload.metrics["rollout/matched"] == 8
+    assert payload.metrics[Knobs.temperature.key] == 7
