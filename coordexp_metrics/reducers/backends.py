@@ -62,6 +62,7 @@ class Choice:
             _refuse_without_triton()
         self._asked = asked
         self._failed = ""
+        self._tried: set[torch.device] = set()
         self._kernels: Kernels | None = None
         self.backend = _expected(asked)
 
@@ -82,19 +83,29 @@ class Choice:
             self._kernels = import_module(f"{__package__}.kernels.launch").Kernels(settings)
         return self._kernels
 
+    def is_on_trial(self, device: torch.device) -> bool:
+        """Whether nobody asked for the kernels and they read on this device for the first time."""
+        first = device not in self._tried
+        self._tried.add(device)
+        return first and self._asked == "auto"
+
     def gave_up(self, error: Exception) -> bool:
         """Whether to read with plain torch from now on, because a kernel could not be launched."""
         if self._asked != "auto" or isinstance(error, torch.cuda.OutOfMemoryError):
             return False
-        self._failed = f"a kernel could not be launched: {type(error).__name__}: {error}"[:300]
+        self.give_up(f"a kernel could not be launched: {type(error).__name__}: {error}")
+        return True
+
+    def give_up(self, why: str) -> None:
+        """Read with plain torch from now on, and say so once."""
+        self._failed = why[:300]
         self.backend = Backend("torch", self._failed)
         warnings.warn(
             f"coordexp_metrics reads logits with plain torch, the same numbers but slower: "
             f"{self._failed}",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-        return True
 
     def _chosen(self, place: torch.device, dtype: torch.dtype) -> Backend:
         device, asked = place.type, self._asked

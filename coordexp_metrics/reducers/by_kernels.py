@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -12,16 +13,21 @@ from ..window import Window
 from .backends import Choice, failures
 from .kernels.program import Settings
 from .positions import types_fit
+from .trial import differing
 
 __all__ = ["observe_by_kernels"]
+
+Batch: TypeAlias = "tuple[Tensor, Tensor, Any]"
+Read: TypeAlias = "Callable[[Window, Batch, Forward | None], None]"
 
 
 def observe_by_kernels(
     choice: Choice,
     settings: Settings,
     window: Window,
-    batch: tuple[Tensor, Tensor, Any],
+    batch: Batch,
     forward: Forward | None,
+    read: Read,
 ) -> bool:
     """Whether kernels read the batch; else nothing was observed yet, and torch is to read it.
 
@@ -31,6 +37,7 @@ def observe_by_kernels(
         window: where the sums go.
         batch: logits ``[B, S, V]``, labels ``[B, S]`` and token types or None.
         forward: the pass of Stage 2, or None.
+        read: folds a batch into a window as plain torch does.
 
     Raises:
         ObservationError: triton was asked for, and the logits are on no CUDA device.
@@ -40,13 +47,17 @@ def observe_by_kernels(
     if kernels is None:
         return False
     fit = types_fit(token_types, labels.shape)
+    types = _beside(logits, token_types) if fit else None
+    labels = _beside(logits, labels)
     try:
-        layout, states = kernels.states(
-            logits.detach(),
-            _beside(logits, labels),
-            _beside(logits, token_types) if fit else None,
-            forward,
-        )
+        if choice.is_on_trial(logits.device):
+            one = (logits[:1], labels[:1], None if types is None else types[:1])
+            layout, states = kernels.states(one[0].detach(), *one[1:], forward)
+            found = differing(layout, states, lambda aside: read(aside, one, forward))
+            if found:
+                choice.give_up(f"the kernels and plain torch differ at {', '.join(found[:3])}")
+                return False
+        layout, states = kernels.states(logits.detach(), labels, types, forward)
     except failures() as error:
         if not choice.gave_up(error):
             raise

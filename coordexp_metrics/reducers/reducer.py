@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -146,20 +147,27 @@ class LogitsReducer(Streaming):
         self.vocabulary.refuse_beyond(logits.shape[-1])
         batch = (logits, labels, token_types)
         samples = len(labels) if num_samples is None else num_samples
-        if observe_by_kernels(self._choice, self._settings, window, batch, forward):
-            if forward is None:
-                self._observe_batch(window, samples)
-        else:
-            self._fold(window, self._read(batch, forward), samples, forward)
+        read = partial(self._read_by_torch, samples)
+        if not observe_by_kernels(self._choice, self._settings, window, batch, forward, read):
+            read(window, batch, forward)
+        elif forward is None:
+            self._observe_batch(window, samples)
 
-    def _read(self, batch: tuple[Tensor, Tensor, Any], forward: Forward | None) -> Read:
+    def _read_by_torch(
+        self,
+        num_samples: float | Tensor,
+        window: Window,
+        batch: tuple[Tensor, Tensor, Any],
+        forward: Forward | None,
+    ) -> None:
         """The reference beside the kernels: plain torch, on any device."""
         logits, labels, token_types = batch
         positions, misfits = positions_of(logits, labels, token_types, self.vocabulary)
         wanted = positions.supervised if forward is None else positions.is_coord
         positions = positions.only(wanted)
         request = self._request(forward, entropy=positions.types is not None)
-        return Read(positions, row_statistics(logits.detach(), positions, request), misfits)
+        statistics = row_statistics(logits.detach(), positions, request)
+        self._fold(window, Read(positions, statistics, misfits), num_samples, forward)
 
     def _request(self, forward: Forward | None = None, *, entropy: bool) -> Request:
         """What is to be read: of a forward pass with a provenance, the coordinates alone."""

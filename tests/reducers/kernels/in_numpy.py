@@ -238,22 +238,64 @@ def test_double_precision_is_left_to_torch():
     assert reducer.backend == ("triton", "asked for")
 
 
-def test_a_compiler_that_fails_costs_the_speed_and_nothing_else(monkeypatch):
-    """On ``auto`` the batch is read by torch, once is warned, and no key is counted twice."""
+@pytest.fixture
+def as_if_on_cuda(monkeypatch):
+    """``auto`` takes the kernels, as it does on a CUDA device."""
     from coordexp_metrics.reducers import backends
+
+    def chosen(self, place, dtype):
+        return self.backend if self._failed or self._asked == "torch" else backends._on_cuda()
+
+    monkeypatch.setattr(backends, "_on_cuda", lambda: backends.Backend("triton", "as if"))
+    monkeypatch.setattr(backends.Choice, "_chosen", chosen)
+
+
+@pytest.mark.parametrize("provenance", [None, "B"])
+def test_kernels_that_agree_with_plain_torch_are_believed(as_if_on_cuda, provenance):
+    """They are tried on one sample, which is counted once."""
+    case = make(2, 6, 60, 9, coord=0.5)
+    pieces = (slice(None), slice(None))
+    _, expected = closed("torch", case, pieces=pieces, provenance=provenance)
+    reducer, window = LogitsReducer(case.ids, backend="auto"), Window(CATALOGUE, group="local")
+    for _ in pieces:
+        reducer.observe(window, case.logits, case.labels, case.types, provenance=provenance)
+    assert reducer.backend == ("triton", "as if")
+    found = window.close(mode="train", global_step=1).metrics
+    assert found.keys() == expected.metrics.keys()
+    assert all(found[key] == pytest.approx(v, rel=1e-6) for key, v in expected.metrics.items())
+
+
+def test_a_kernel_that_says_something_else_is_given_up(as_if_on_cuda, monkeypatch):
+    """A wrong metric looks like any other; so plain torch reads that sample too, once."""
+    from coordexp_metrics.reducers.kernels.launch import Kernels
+
+    right = Kernels.states
+
+    def wrong(self, *batch):
+        layout, states = right(self, *batch)
+        states[2 * [metric.key for metric in layout.metrics].index("coord_diag/w1")] += 0.5
+        return layout, states
+
+    monkeypatch.setattr(Kernels, "states", wrong)
+    case = make(2, 6, 60, 9, coord=0.5)
+    _, expected = closed("torch", case)
+    reducer, window = LogitsReducer(case.ids, backend="auto"), Window(CATALOGUE, group="local")
+    with pytest.warns(RuntimeWarning, match="plain torch differ at coord_diag/w1"):
+        reducer.observe(window, case.logits, case.labels, case.types)
+    assert reducer.backend.name == "torch"
+    assert window.close(mode="train", global_step=1).metrics == expected.metrics
+
+
+def test_a_compiler_that_fails_costs_the_speed_and_nothing_else(monkeypatch, as_if_on_cuda):
+    """On ``auto`` the batch is read by torch, once is warned, and no key is counted twice."""
     from coordexp_metrics.reducers.kernels import launch
 
     class Broken:
         def __getitem__(self, grid):
             raise RuntimeError("no compiler here")
 
-    def on_cuda(self, place, dtype):
-        return self.backend if self._failed or self._asked == "torch" else backends._on_cuda()
-
     case = make(2, 6, 60, 9, coord=0.5)
     monkeypatch.setattr(launch, "fill_states", Broken())
-    monkeypatch.setattr(backends, "_on_cuda", lambda: backends.Backend("triton", "as if"))
-    monkeypatch.setattr(backends.Choice, "_chosen", on_cuda)
     _, expected = closed("torch", case, pieces=(slice(None), slice(None)))
     reducer, window = LogitsReducer(case.ids, backend="auto"), Window(CATALOGUE, group="local")
     with pytest.warns(RuntimeWarning, match="no compiler here"):
