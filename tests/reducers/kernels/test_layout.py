@@ -119,6 +119,7 @@ def test_an_observation_is_three_launches_and_one_addition(monkeypatch):
     reducer, window = LogitsReducer(range(1000)), Window(CATALOGUE, group="local")
     kernels = launch.Kernels(reducer._settings)
     monkeypatch.setattr(reducer._choice, "kernels", lambda logits, settings: kernels)
+    assert reducer._choice.is_on_trial(torch.device("meta"))  # once; from here on it is over
     logits = torch.empty(1, 8192, 152_936, dtype=torch.bfloat16, device="meta")
     labels = torch.empty(1, 8192, dtype=torch.int64, device="meta")
     reducer.observe(window, logits, labels, labels)
