@@ -71,9 +71,8 @@ class Steps:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for taken in waiting:
-            self._fold(taken, Call())
+        while self._waiting:  # one by one: a step that fails costs no other
+            self._fold(self._waiting.pop(0), Call())
 
     def _fold(self, taken: Taken, call: Call) -> None:
         """Reduce one step and fold it in; one collective."""

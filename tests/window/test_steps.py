@@ -226,3 +226,20 @@ def test_steps_of_one_process_wait_for_the_close_but_not_all_of_them(monkeypatch
     assert payload.coverage["steps"] == 8
     assert payload.metrics["rollout/matched"] == 8
     assert payload.metrics[Knobs.temperature.key] == 7
+
+
+def test_a_step_that_fails_costs_no_other(monkeypatch):
+    """A device that is lost, say: what the other steps observed is still there."""
+    window = Window(SMALL)
+    for _ in range(3):
+        window.observe(Rollout.matched, 1)
+        window.step()
+
+    def lost(metrics):
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(window._steps._waiting[0], "arrived", lost)
+    with pytest.raises(RuntimeError, match="lost"):
+        window.close(mode="train", global_step=1)
+    payload = window.close(mode="train", global_step=2)
+    assert (payload.metrics["rollout/matched"], payload.coverage["steps"]) == (2, 2)
